@@ -1,0 +1,112 @@
+"""The environment contract: a spec holds the settings and makes tasks, environments and prompts.
+
+An environment is plain Python, deterministic for a task and a sequence of actions, and never raises on any text.
+`sdar check env NAME` runs the conformance battery of `sdar.envs.check` on a registered spec.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sdar.registry import Registry
+from sdar.types import Message, Observation, Step, Task
+
+
+class Env(Protocol):
+    """One episode at a time; `reset` may be called any number of times."""
+
+    def reset(self, task: Task) -> Observation:
+        """Start `task` and return the first observation, its `goal` filled in."""
+
+    def step(self, text: str) -> Step:
+        """Read an action out of the policy's text and apply it. After `done` the last state is returned unchanged."""
+
+
+class Prompts(Protocol):
+    """How an environment speaks to a chat model. Pure functions of what has been seen."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """Transcript mode: the messages before the first action."""
+
+    def following(self, observation: Observation) -> tuple[Message, ...]:
+        """Transcript mode: the messages between two actions."""
+
+    def window(
+        self, first: Observation, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+    ) -> tuple[Message, ...]:
+        """Window mode: the whole prompt of a turn.
+
+        `history` holds the last k (observation, action) pairs, oldest first; `num_done` actions were taken so far.
+        """
+
+    def answer(self, action: str) -> str:
+        """The text a policy would write to take `action`; what demonstrations are made of."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A fixed list of evaluation tasks, the same on every machine.
+
+    >>> Panel("two", (Task("a", "x"), Task("b", "x"))).fingerprint[:8]
+    '7e18f737'
+    """
+
+    name: str
+    tasks: Sequence[Task]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the task ids, one a line, in order."""
+        return hashlib.sha256("\n".join(task.id for task in self.tasks).encode()).hexdigest()
+
+
+class Expert(Protocol):
+    """A scripted policy that can be asked for the next command of one episode."""
+
+    def act(self, observation: Observation) -> str:
+        """The command to give now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvSpec(ABC):
+    """Settings of an environment. Subclasses add fields, register themselves and fill in the methods."""
+
+    max_turns: int = 50
+    """Actions after which an episode is cut."""
+
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the task splits, the training split first."""
+
+    @abstractmethod
+    def tasks(self, split: str) -> Sequence[Task]:
+        """The tasks of a split. Cheap to index; payloads may load lazily."""
+
+    @abstractmethod
+    def panels(self) -> tuple[str, ...]:
+        """Names of the fixed evaluation panels that can be played with the data at hand."""
+
+    @abstractmethod
+    def panel(self, name: str) -> Panel:
+        """A fixed evaluation panel by name."""
+
+    @abstractmethod
+    def make(self) -> Env:
+        """A fresh environment; cheap, and shares everything immutable with its siblings."""
+
+    @abstractmethod
+    def prompts(self) -> Prompts:
+        """The prompt set in use."""
+
+    def experts(self) -> tuple[str, ...]:
+        """Names of the scripted experts."""
+        return ()
+
+    @abstractmethod
+    def expert(self, name: str, env: Env, task: Task, seed: int, noise: float = 0.0) -> Expert:
+        """An expert for one episode of `env`, already reset to `task`; with probability `noise` it errs."""
+
+
+envs: Registry[type[EnvSpec]] = Registry("environment")

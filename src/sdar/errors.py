@@ -1,0 +1,48 @@
+"""Every error that sdar raises on purpose.
+
+    SdarError
+      ConfigError        a setting is unknown, impossible or missing
+      DataError          data is missing, corrupt or not supported
+      ContextOverflow    a prompt does not fit the model's context
+      CheckpointError    a checkpoint or run directory cannot be used
+
+The command line prints the message of an `SdarError` as one line and exits with status 2.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SdarError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class ConfigError(SdarError):
+    """A setting is unknown, impossible or missing."""
+
+
+class DataError(SdarError):
+    """Data is missing, corrupt or not supported."""
+
+
+class ContextOverflow(SdarError):
+    """A prompt does not fit the model's context."""
+
+
+class CheckpointError(SdarError):
+    """A checkpoint or a run directory cannot be used."""
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """One sentence that names the nearest valid choice, or lists the choices.
+
+    >>> suggest("sdra", ["grpo", "sdar"])
+    "did you mean 'sdar'?"
+    >>> suggest("x", ["grpo", "sdar"])
+    'choose from grpo, sdar'
+    """
+    known = sorted(choices)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return "choose from " + ", ".join(known) if known else "none are known"

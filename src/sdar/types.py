@@ -1,0 +1,158 @@
+"""The records that layers hand to one another. Frozen, picklable, free of torch.
+
+Words: a *task* is what to solve; an *episode* is one attempt at it, recorded as a *trajectory* of *turns*;
+a *group* is several trajectories of one task. Tokens are kept exactly as they were sampled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message, before any template.
+
+    >>> Message("user", "go on").role
+    'user'
+    """
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to solve. `id` is unique in its split; `kind` is the key for skills and per-kind success.
+
+    `payload` belongs to the environment that made the task; it must be picklable.
+
+    >>> Task("train/0", "heat").kind
+    'heat'
+    """
+
+    id: str
+    kind: str
+    payload: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an environment shows: its text, the task sentence, and the commands it would accept now.
+
+    >>> Observation("You see a door.", goal="leave", admissible=("open door",)).goal
+    'leave'
+    """
+
+    text: str
+    goal: str = ""
+    admissible: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The answer to one action.
+
+    `action` is the command that the environment read out of the text; `reward` is the environment's own, before
+    any penalty; `valid` says that the text had the required form; `truncated` that the turn limit was reached.
+    """
+
+    observation: Observation
+    action: str
+    reward: float = 0.0
+    done: bool = False
+    success: bool = False
+    valid: bool = True
+    truncated: bool = False
+
+
+class StopReason(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Sampled tokens with the log-probability each had in the distribution it was drawn from.
+
+    A completion that ended by itself (`STOP`) includes its end-of-turn token.
+    """
+
+    tokens: tuple[int, ...]
+    logps: tuple[float, ...]
+    stop_reason: StopReason
+
+
+class ContextMode(StrEnum):
+    """How an episode becomes token sequences.
+
+    `WINDOW`: each turn is its own prompt with the last k turns in it; one sample per turn.
+    `TRANSCRIPT`: the episode is one growing sequence; one sample per episode.
+    """
+
+    WINDOW = "window"
+    TRANSCRIPT = "transcript"
+
+
+class EndReason(StrEnum):
+    """Why an episode ended."""
+
+    DONE = "done"
+    MAX_TURNS = "max_turns"
+    CONTEXT_FULL = "context_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange.
+
+    `messages` and `prompt` are what was put before the completion: the whole prompt in window mode; in transcript
+    mode the whole prompt for the first turn and only what was added since the last completion for later ones.
+    """
+
+    observation: Observation
+    messages: tuple[Message, ...]
+    prompt: tuple[int, ...]
+    completion: Completion
+    text: str
+    action: str
+    reward: float
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """The record of one episode. `index` is its place in its group."""
+
+    task: Task
+    index: int
+    context: ContextMode
+    turns: tuple[Turn, ...]
+    success: bool
+    end: EndReason
+
+    @property
+    def reward(self) -> float:
+        """Sum of the environment's rewards, before penalties."""
+        return sum(turn.reward for turn in self.turns)
+
+    @property
+    def num_invalid(self) -> int:
+        """Turns whose text did not have the required form."""
+        return sum(not turn.valid for turn in self.turns)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the policy sampled."""
+        return sum(len(turn.completion.tokens) for turn in self.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trajectories of one task."""
+
+    task: Task
+    trajectories: Sequence[Trajectory]
