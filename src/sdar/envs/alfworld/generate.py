@@ -1,8 +1,7 @@
 """Procedural ALFWorld games: all six task kinds, in rooms that follow the official lists.
 
 A game is a PDDL problem that both engines load. It depends only on (size, split, index): the random numbers
-are seeded with text and drawn through `Random.random`, whose sequence Python guarantees, so every machine
-makes the same games. Training and held-out games never share a layout: a room with its count of each
+come from `Dice`, seeded with text, so every machine makes the same games. Training and held-out games never share a layout: a room with its count of each
 receptacle type.
 """
 
@@ -10,12 +9,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import TypeVar
 
+from sdar.envs.alfworld.dice import Dice
 from sdar.envs.alfworld.layouts import APPLIANCE, KINDS, OPENABLE, Thing, room_counts, things
-
-T = TypeVar("T")
 
 SPLITS = ("train", "held_out")
 """Splits of the generated games."""
@@ -45,34 +41,6 @@ _LIKELY = 0.85
 _HELD_OUT = 0.2
 
 
-class _Dice:
-    """Choices built on `Random.random` alone."""
-
-    def __init__(self, seed: str) -> None:
-        self._random = Random(seed).random
-
-    def chance(self, probability: float) -> bool:
-        return self._random() < probability
-
-    def between(self, low: int, high: int) -> int:
-        return low + int(self._random() * (high - low + 1))
-
-    def choice(self, items: Sequence[T]) -> T:
-        return items[int(self._random() * len(items))]
-
-    def weighted(self, weights: Mapping[str, int]) -> str:
-        left = self._random() * sum(weights.values())
-        for item, weight in weights.items():
-            left -= weight
-            if left < 0:
-                return item
-        return item
-
-    def some(self, items: Sequence[T], count: int) -> list[T]:
-        pool = list(items)
-        return [pool.pop(int(self._random() * len(pool))) for _ in range(min(count, len(pool)))]
-
-
 @dataclass(frozen=True, slots=True)
 class GeneratedGame:
     """A generated game: its task kind, task sentence, PDDL text and the layout of its room."""
@@ -89,7 +57,7 @@ def generate(size: str, split: str, index: int) -> GeneratedGame:
     >>> generate("compact", "train", 3).goal
     'put a hot plate in countertop'
     """
-    dice = _Dice(f"sdar-alfworld-1/{size}/{split}/{index}")
+    dice = Dice(f"sdar-alfworld-1/{size}/{split}/{index}")
     kind = KINDS[index % len(KINDS)]
     while True:
         room, counts = _draw_layout(dice, size, split, kind)
@@ -113,7 +81,7 @@ def is_held_out(layout: str) -> bool:
     return hashlib.blake2b(layout.encode(), digest_size=4).digest()[0] < 256 * _HELD_OUT
 
 
-def _draw_layout(dice: _Dice, size: str, split: str, kind: str) -> tuple[str, dict[str, int]]:
+def _draw_layout(dice: Dice, size: str, split: str, kind: str) -> tuple[str, dict[str, int]]:
     low, high = _SIZES[size]
     room = dice.choice(_ROOMS[kind])
     while True:
@@ -123,7 +91,7 @@ def _draw_layout(dice: _Dice, size: str, split: str, kind: str) -> tuple[str, di
             return room, {name: count for name, count in counts.items() if count}
 
 
-def _draw_goal(dice: _Dice, kind: str, room: str, counts: Mapping[str, int]) -> tuple[Thing, str] | None:
+def _draw_goal(dice: Dice, kind: str, room: str, counts: Mapping[str, int]) -> tuple[Thing, str] | None:
     """An object type and where to bring it (or the lamp), such that the object can start somewhere else."""
     here = [thing for thing in things().values() if room in thing.rooms and thing.name != "DeskLamp"]
     if kind == "look_at_obj_in_light":
@@ -144,7 +112,7 @@ def _draw_goal(dice: _Dice, kind: str, room: str, counts: Mapping[str, int]) -> 
 
 
 def _draw_objects(
-    dice: _Dice,
+    dice: Dice,
     size: str,
     kind: str,
     room: str,
@@ -152,7 +120,7 @@ def _draw_objects(
     target: Thing,
     goal_place: str,
 ) -> list[tuple[Thing, str]]:
-    """Every object with the receptacle it starts in; those of the goal start outside the goal's receptacles."""
+    """Every object with the receptacle it starts in; those of the goal do not start in the goal's places."""
     needed = (2 if kind == "pick_two_obj_and_place" else 1) + dice.chance(0.3)
     found = [(target, _draw_place(dice, target, counts, goal_place)) for _ in range(needed)]
     lamp = things()["DeskLamp"]
@@ -173,7 +141,7 @@ def _draw_objects(
     return found
 
 
-def _draw_place(dice: _Dice, thing: Thing, counts: Mapping[str, int], avoid: str = "") -> str:
+def _draw_place(dice: Dice, thing: Thing, counts: Mapping[str, int], avoid: str = "") -> str:
     """A receptacle like `Drawer 2`: mostly of a likely type, else of any type that may hold the thing."""
     usable = {place: share for place, share in thing.places.items() if place in counts and place != avoid}
     likely = {place: share for place, share in usable.items() if place in thing.likely}
@@ -189,7 +157,7 @@ def _id(name: str, number: int) -> str:
 
 
 def _problem(
-    dice: _Dice,
+    dice: Dice,
     size: str,
     counts: Mapping[str, int],
     found: Sequence[tuple[Thing, str]],
