@@ -1,0 +1,97 @@
+"""Puts skills into chat messages: what the teacher sees and the student does not.
+
+This happens before the chat template, inside the first user message, so the teacher's prompt is an ordinary
+conversation and nothing can be cut from its front unnoticed.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sdar.errors import ConfigError
+from sdar.skills.bank import Skill, SkillBank
+from sdar.skills.retrieval import Rule, draw, retrievals, uniform
+from sdar.types import Message, Task
+
+HEADING = "Skills for this task:"
+
+
+class Detail(StrEnum):
+    """How much of a skill is shown: its whole text, or the summary written for small models."""
+
+    FULL = "full"
+    SUMMARY = "summary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkillsConfig:
+    """Which skills are used and how they are shown."""
+
+    bank: str = "alfworld"
+    """A built-in bank, or a directory of skill files."""
+    retrieval: str = "by-kind"
+    """Rule that picks a task's skills."""
+    detail: Detail = Detail.FULL
+    """Show each skill's full text, or only its summary (small models)."""
+    wrong_rate: float = 0.0
+    """Share of tasks, 0 to 1, that get another kind's skills in place of their own, to study skill quality."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.wrong_rate <= 1.0:
+            raise ConfigError(f"skills.wrong_rate must be between 0 and 1, not {self.wrong_rate}")
+
+
+@dataclass(frozen=True, slots=True)
+class SkillContext:
+    """A bank, a rule and a way to show skills. Pure: the caller keeps count of what was seen."""
+
+    bank: SkillBank
+    rule: Rule
+    detail: Detail = Detail.FULL
+    seed: int = 0
+    wrong_rate: float = 0.0
+
+    @classmethod
+    def from_config(cls, config: SkillsConfig, kinds: Collection[str] = (), seed: int = 0) -> "SkillContext":
+        """Load the bank and look up the rule.
+
+        The skills of each of `kinds` are selected once, so that a bank that lacks one fails here and not in
+        the middle of a run. Raises `ConfigError` or `DataError`.
+        """
+        rule = retrievals[config.retrieval]
+        bank = SkillBank.load(config.bank)
+        context = cls(bank, rule, Detail(config.detail), seed, config.wrong_rate)
+        if config.wrong_rate and len(bank.kinds) < 2:
+            raise ConfigError(f"skills.wrong_rate needs two task kinds; '{bank.name}' has {len(bank.kinds)}")
+        for kind in sorted(kinds):
+            context.select(Task(kind, kind), "")
+        return context
+
+    def select(self, task: Task, goal: str) -> tuple[Skill, ...]:
+        """The skills of `task`, whose task sentence is `goal`; the same in every turn and every run."""
+        skills = self.rule(self.bank, task, goal, self.seed)
+        if uniform("wrong", self.seed, task.id) >= self.wrong_rate:
+            return skills
+        others = tuple(kind for kind in self.bank.kinds if kind != task.kind)
+        swapped = self.bank.of_kind(draw(others, "swap", self.seed, task.id))
+        kept = tuple(skill for skill in skills if skill.kind != task.kind)
+        return kept if kept == skills else kept + tuple(skill for skill in swapped if skill not in kept)
+
+    def apply(self, messages: Sequence[Message], skills: Sequence[Skill]) -> tuple[Message, ...]:
+        """`messages` with the skills at the head of the first user message; unchanged without skills.
+
+        Raises `ConfigError` when there is no user message.
+        """
+        if not skills:
+            return tuple(messages)
+        first = next((i for i, message in enumerate(messages) if message.role == "user"), None)
+        if first is None:
+            raise ConfigError("skills need a user message to go into, and the prompt has none")
+        changed = replace(messages[first], content=f"{self.section(skills)}\n\n{messages[first].content}")
+        return (*messages[:first], changed, *messages[first + 1 :])
+
+    def section(self, skills: Sequence[Skill]) -> str:
+        """The heading and the skills as text."""
+        if self.detail is Detail.SUMMARY:
+            return "\n".join([HEADING, *(skill.summary for skill in skills)])
+        return "\n\n".join([HEADING, *(skill.text for skill in skills)])

@@ -1,0 +1,106 @@
+"""Reads the two published bank formats, so that existing skills can be saved in ours.
+
+- A directory with `skill_mapping.json` (SDAR): which Markdown file serves which kind, and keywords.
+- One JSON file (SkillRL): `general_skills`, `task_specific_skills` by kind, `common_mistakes`.
+
+Both name their kinds loosely ("clean", "pick_and_place"). Given an environment's own kinds, each gets the skills
+of the published kind whose words are all in its name, the longest first.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdar.errors import DataError
+from sdar.skills.bank import Skill, SkillBank
+
+MAPPING = "skill_mapping.json"
+GENERAL = "general_skills"
+MISTAKES = "common_mistakes"
+
+
+def import_bank(source: Path, kinds: Collection[str] = ()) -> SkillBank:
+    """Read a published bank: a directory with `skill_mapping.json`, or a JSON file.
+
+    `kinds` are the environment's task kinds; without them the published names are kept. Raises `DataError`
+    naming the file that is missing or not as expected.
+    """
+    path = source / MAPPING if source.is_dir() else source
+    content = _read_json(path)
+    try:
+        skills = _from_mapping(path.parent, content, kinds) if source.is_dir() else _from_json(content, kinds)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a published skill bank: {type(error).__name__} at {error}") from error
+    return SkillBank(source.stem, skills)
+
+
+def _from_mapping(directory: Path, mapping: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, ...]:
+    """One skill for each kind in the mapping; kinds may share a file."""
+    targets, keywords = mapping["task_to_skill"], mapping.get("task_keywords", {})
+    texts = {name: _read_text(directory / file) for name, file in mapping["skill_files"].items()}
+    special = [
+        _skill(kind, kind, texts[targets[key]], tuple(keywords.get(key, ())))
+        for kind, key in _match(kinds, tuple(targets)).items()
+    ]
+    return _skill(GENERAL, "", texts[GENERAL]), *special
+
+
+def _from_json(bank: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, ...]:
+    """The general skills, the mistakes (general too), and one skill for each kind."""
+    special = bank["task_specific_skills"]
+    skills = [_skill(GENERAL, "", _listing(bank[GENERAL]))]
+    if bank.get(MISTAKES):
+        skills.append(_skill(MISTAKES, "", _warnings(bank[MISTAKES])))
+    matches = _match(kinds, tuple(special)).items()
+    return *skills, *(_skill(kind, kind, _listing(special[key])) for kind, key in matches)
+
+
+def _match(kinds: Collection[str], published: Sequence[str]) -> dict[str, str]:
+    """The published kind for each of `kinds`; those without one are left out.
+
+    >>> _match(["pick_heat_then_place_in_recep", "stroll"], ["pick_and_place", "heat"])
+    {'pick_heat_then_place_in_recep': 'heat'}
+    """
+    if not kinds:
+        return {key: key for key in published}
+    found = {}
+    for kind in kinds:
+        inside = [key for key in published if set(key.split("_")) <= set(kind.split("_"))]
+        if inside:
+            found[kind] = max(inside, key=len)
+    return found
+
+
+def _skill(name: str, kind: str, text: str, keywords: tuple[str, ...] = ()) -> Skill:
+    """A skill whose summary is the titles of its list, or its first line."""
+    titles = re.findall(r"^\s*(?:\d+\.|[-*])\s+\**([^:.*\n]+)[:.]", text, re.MULTILINE)
+    prose = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    summary = "; ".join(title.strip() for title in titles) or next(iter(prose), "")
+    return Skill(name, kind, summary, text.strip(), keywords)
+
+
+def _listing(entries: Sequence[Mapping[str, str]]) -> str:
+    """Title, principle and condition of each entry, as a numbered list."""
+    lines = [f"**{e['title']}.** {e['principle']} {e.get('when_to_apply', '')}".strip() for e in entries]
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _warnings(entries: Sequence[Mapping[str, str]]) -> str:
+    """Each mistake and how to avoid it, as a bulleted list."""
+    return "\n".join(f"- {e['description']} {e['how_to_avoid']}" for e in entries)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
