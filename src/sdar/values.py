@@ -1,0 +1,135 @@
+"""One setting between its three forms: a TOML value, the words of a flag, and the typed field of a dataclass.
+
+TOML has no null, so the word `none` stands for None in fields that allow it.
+"""
+
+import json
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from sdar.errors import ConfigError
+
+_SAID: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
+class Words(tuple[str, ...]):
+    """The words given to one flag, not yet of any type."""
+
+
+class _Unfit(ValueError):
+    """Says what was expected."""
+
+
+def convert(hint: Any, value: Any, label: str) -> Any:
+    """`value`, from TOML or a flag, as the type `hint`. Raises `ConfigError` that starts with `label`.
+
+    >>> convert(float, Words(["2e-6"]), "--optim.lr"), convert(tuple[str, ...], ["a"], "a.toml: plugins")
+    (2e-06, ('a',))
+    """
+    try:
+        return _convert(hint, value)
+    except _Unfit as error:
+        given = repr(" ".join(value)) if isinstance(value, Words) else literal(value)
+        raise ConfigError(f"{label} must be {error}, got {given}") from None
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _convert(args[0], value)
+    if origin in (Union, UnionType):
+        return _union(args, value)
+    if origin is tuple:
+        return _tuple(args, value)
+    if isinstance(value, Words):
+        value = _parse(hint, value)
+    if origin is Literal:
+        return _member({str(arg): arg for arg in args}, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _member({str(member.value): member for member in hint}, value)
+    if hint is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise _Unfit(_SAID[hint])
+    return value
+
+
+def _union(args: tuple[Any, ...], value: Any) -> Any:
+    """The first member that fits."""
+    word = value[0] if isinstance(value, Words) and len(value) == 1 else value
+    if NoneType in args and isinstance(word, str) and word.lower() == "none":
+        return None
+    expected: list[str] = []
+    for member in args:
+        if member is NoneType:
+            expected.append("none")
+            continue
+        try:
+            return _convert(member, value)
+        except _Unfit as error:
+            expected.append(str(error))
+    raise _Unfit(" or ".join(expected))
+
+
+def _tuple(args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | Words):
+        raise _Unfit("a list")
+    items = [Words([item]) for item in value] if isinstance(value, Words) else value
+    kinds = [args[0]] * len(items) if args[1:] == (Ellipsis,) else args
+    if len(items) != len(kinds):
+        raise _Unfit(f"a list of {len(kinds)}")
+    return tuple(_convert(kind, item) for kind, item in zip(kinds, items, strict=True))
+
+
+def _parse(hint: Any, words: Words) -> Any:
+    if hint is bool:
+        choices = {"true": True, "false": False}
+        return True if not words else _member(choices, " ".join(words).lower(), _SAID[bool])
+    if len(words) != 1:
+        raise _Unfit("one value")
+    if hint in (int, float):
+        try:
+            return hint(words[0])
+        except ValueError:
+            raise _Unfit(_SAID[hint]) from None
+    return words[0]
+
+
+def _member(choices: dict[str, Any], value: Any, said: str = "") -> Any:
+    if not isinstance(value, str) or value not in choices:
+        raise _Unfit(said or f"one of {', '.join(choices)}")
+    return choices[value]
+
+
+def plain(value: Any) -> Any:
+    """A typed field as a TOML value."""
+    if value is None:
+        return "none"
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def literal(value: Any) -> str:
+    """A TOML value as it is written in a file.
+
+    >>> literal(["a", True, 0.5])
+    '["a", true, 0.5]'
+    """
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
