@@ -34,7 +34,7 @@ class SkillsConfig:
     detail: Detail = Detail.FULL
     """Show each skill's full text, or only its summary (small models)."""
     wrong_rate: float = 0.0
-    """Share of tasks, 0 to 1, that get another kind's skills in place of their own, to study skill quality."""
+    """Share of tasks, 0 to 1, that get another kind's skills instead of their own, to study bad skills."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.wrong_rate <= 1.0:

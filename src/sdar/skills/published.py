@@ -1,10 +1,11 @@
 """Reads the two published bank formats, so that existing skills can be saved in ours.
 
 - A directory with `skill_mapping.json` (SDAR): which Markdown file serves which kind, and keywords.
-- One JSON file (SkillRL): `general_skills`, `task_specific_skills` by kind, `common_mistakes`.
+- One JSON file (SkillRL): `general_skills`, `task_specific_skills` by kind (`query_type_skills` in its question
+  answering bank), `common_mistakes`.
 
-Both name their kinds loosely ("clean", "pick_and_place"). Given an environment's own kinds, each gets the skills
-of the published kind whose words are all in its name, the longest first.
+Both name their kinds loosely ("clean", "pick_and_place"). Given an environment's own kinds, each gets the
+skills of the published kind whose words are all in its name, the longest first.
 """
 
 import json
@@ -49,7 +50,7 @@ def _from_mapping(directory: Path, mapping: Mapping[str, Any], kinds: Collection
 
 def _from_json(bank: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, ...]:
     """The general skills, the mistakes (general too), and one skill for each kind."""
-    special = bank["task_specific_skills"]
+    special = bank["query_type_skills" if "query_type_skills" in bank else "task_specific_skills"]
     skills = [_skill(GENERAL, "", _listing(bank[GENERAL]))]
     if bank.get(MISTAKES):
         skills.append(_skill(MISTAKES, "", _warnings(bank[MISTAKES])))
@@ -75,9 +76,9 @@ def _match(kinds: Collection[str], published: Sequence[str]) -> dict[str, str]:
 
 def _skill(name: str, kind: str, text: str, keywords: tuple[str, ...] = ()) -> Skill:
     """A skill whose summary is the titles of its list, or its first line."""
-    titles = re.findall(r"^\s*(?:\d+\.|[-*])\s+\**([^:.*\n]+)[:.]", text, re.MULTILINE)
+    titles = re.findall(r"^\s*(?:\d+\.|[-*]) +(?:\*\*([^*\n]+?)[.:]?\*\*|([^:*\n]+):)", text, re.MULTILINE)
     prose = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    summary = "; ".join(title.strip() for title in titles) or next(iter(prose), "")
+    summary = "; ".join(bold or plain for bold, plain in titles) or next(iter(prose), "")
     return Skill(name, kind, summary, text.strip(), keywords)
 
 
@@ -89,7 +90,7 @@ def _listing(entries: Sequence[Mapping[str, str]]) -> str:
 
 def _warnings(entries: Sequence[Mapping[str, str]]) -> str:
     """Each mistake and how to avoid it, as a bulleted list."""
-    return "\n".join(f"- {e['description']} {e['how_to_avoid']}" for e in entries)
+    return "\n".join(f"- **{e['description']}** {e['how_to_avoid']}" for e in entries)
 
 
 def _read_json(path: Path) -> Any:
@@ -102,5 +103,5 @@ def _read_json(path: Path) -> Any:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
