@@ -1,0 +1,30 @@
+"""Named algorithms, one a file. Importing this package registers the built-in ones."""
+
+from sdar.objectives import grpo, grpo_opsd, opsd, rlsd, sdar, skill_grpo, skill_sd
+from sdar.objectives.base import (
+    LossInputs,
+    LossOutput,
+    Objective,
+    PolicyGradient,
+    Stream,
+    objectives,
+)
+from sdar.ops.reduce import Denominators, WeightedSum
+
+__all__ = [
+    "Denominators",
+    "LossInputs",
+    "LossOutput",
+    "Objective",
+    "PolicyGradient",
+    "Stream",
+    "WeightedSum",
+    "grpo",
+    "grpo_opsd",
+    "objectives",
+    "opsd",
+    "rlsd",
+    "sdar",
+    "skill_grpo",
+    "skill_sd",
+]

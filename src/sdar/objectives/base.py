@@ -1,19 +1,26 @@
-"""The contract of an objective: one frozen dataclass whose fields are its hyper-parameters and whose `loss` is pure.
+"""The contract of an objective: a frozen dataclass of hyper-parameters with one pure `loss`.
 
-Shapes: B sequences, T policy tokens (only tokens that the policy chose have a column; shorter rows are padded and
-masked). A loss is a sum over the micro-batch divided by counts of the whole optimizer batch, so that micro-batches
-and ranks add up to the same gradient however the batch is cut.
+Shapes: B sequences, T policy tokens (only tokens that the policy chose have a column; shorter rows are padded
+and masked). A loss is a sum over the micro-batch divided by counts of the whole optimizer batch, so that
+micro-batches and ranks add up to the same gradient however the batch is cut.
+
+`PolicyGradient` is the GRPO term that most objectives start from.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
-from sdar.ops.reduce import Denominators, WeightedSum
+from sdar.errors import ConfigError, DataError
+from sdar.ops.divergences import k3
+from sdar.ops.ratios import importance_ratio, is_clipped, ppo_clip
+from sdar.ops.reduce import Denominators, WeightedSum, reductions, weighted
 from sdar.registry import Registry
 
 
@@ -32,7 +39,11 @@ class Stream(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """One micro-batch. `logp_BT` and `entropy_BT` carry gradient, nothing else does."""
+    """One micro-batch. `logp_BT` and `entropy_BT` carry gradient, nothing else may; masks are boolean.
+
+    Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a value for; None
+    means all of them. A batch that breaks these rules raises `DataError`.
+    """
 
     logp_BT: Tensor
     mask_BT: Tensor
@@ -41,9 +52,45 @@ class LossInputs:
     old_BT: Tensor | None = None
     ref_BT: Tensor | None = None
     teacher_BT: Tensor | None = None
+    teacher_mask_BT: Tensor | None = None
     entropy_BT: Tensor | None = None
     denominators: Denominators
     step: int = 0
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.logp_BT.shape)
+        if len(shape) != 2:
+            raise DataError(f"logp_BT must be [sequences, tokens], not of shape {shape}")
+        for name, value in self.tensors().items():
+            if tuple(value.shape) != shape:
+                raise DataError(f"{name} has shape {tuple(value.shape)}, but logp_BT has {shape}")
+            if name.endswith("mask_BT"):
+                kind, fits = "boolean", value.dtype == torch.bool
+            elif name == "turn_BT":
+                kind, fits = "integer", not value.is_floating_point() and value.dtype != torch.bool
+            else:
+                kind, fits = "floating", value.is_floating_point()
+            if not fits:
+                raise DataError(f"{name} must be {kind}, not {value.dtype}")
+            if value.requires_grad and name not in ("logp_BT", "entropy_BT"):
+                raise DataError(f"{name} requires grad, but only logp_BT and entropy_BT may")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that are present, by field name."""
+        present = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name.endswith("_BT"))
+        return {name: value for name, value in present if value is not None}
+
+    def stream(self, stream: Stream) -> Tensor:
+        """The tensor of a stream; `ConfigError` when the batch does not have it."""
+        value: Tensor | None = getattr(self, f"{stream}_BT")
+        if value is None:
+            raise ConfigError(f"the objective reads the '{stream}' stream, but the batch has no {stream}_BT")
+        return value
+
+    @property
+    def taught_BT(self) -> Tensor:
+        """Policy tokens that have a teacher, as a mask."""
+        return self.mask_BT if self.teacher_mask_BT is None else self.mask_BT & self.teacher_mask_BT
 
 
 class LossOutput(NamedTuple):
@@ -57,6 +104,15 @@ class LossOutput(NamedTuple):
 class Objective(ABC):
     """A named algorithm."""
 
+    student_skills: ClassVar[bool] = False
+    """Whether the student itself sees the skills, in training and at test time."""
+
+    reduction: str = "token"
+    """How per-token losses become one number: token, sequence, or micro-batch-mean (reproduction only)."""
+
+    def __post_init__(self) -> None:
+        check_name(reductions, self.reduction)
+
     @property
     @abstractmethod
     def needs(self) -> frozenset[Stream]:
@@ -65,6 +121,79 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, x: LossInputs) -> LossOutput:
         """The loss of one micro-batch."""
+
+    def reduce(self, token_BT: Tensor, x: LossInputs) -> Tensor:
+        """The scalar loss of per-token losses, by the named reduction."""
+        return reductions[self.reduction](token_BT, x.mask_BT, x.denominators)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradient(Objective):
+    """The GRPO term: clipped policy gradient, KL to the reference policy, entropy bonus.
+
+    pg_coef * ppo_clip(rho, A) + kl_coef * clamp(k3(logp, ref), -10, 10) - entropy_coef * H, per policy token.
+    """
+
+    pg_coef: float = 1.0
+    """Weight of the clipped policy gradient; 0 leaves it out, with its `old` stream."""
+    clip_low: float = 0.2
+    """The ratio is clipped below 1 - clip_low when the advantage is negative."""
+    clip_high: float = 0.2
+    """The ratio is clipped above 1 + clip_high when the advantage is positive."""
+    dual_clip: float = 3.0
+    """Largest ratio that still counts when the advantage is negative."""
+    kl_coef: float = 0.01
+    """Weight of the KL divergence to the reference policy; 0 leaves it out, with its `ref` stream."""
+    entropy_coef: float = 0.001
+    """Weight of the entropy bonus; 0 leaves it out, with its `entropy` stream."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0.0, math.inf, "pg_coef", "kl_coef", "entropy_coef", "clip_high")
+        check_range(self, 0.0, 1.0, "clip_low")
+        check_range(self, 1.0, math.inf, "dual_clip")
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        """`old`, `ref` and `entropy`, each as long as its coefficient is not 0."""
+        coefs = {Stream.OLD: self.pg_coef, Stream.REF: self.kl_coef, Stream.ENTROPY: self.entropy_coef}
+        return frozenset(stream for stream, coef in coefs.items() if coef)
+
+    def policy_term(self, x: LossInputs, adv_BT: Tensor) -> tuple[Tensor, dict[str, WeightedSum]]:
+        """Per-token losses of the GRPO term with these advantages, and the `policy/` metrics."""
+        token_BT = torch.zeros_like(x.logp_BT)
+        metrics: dict[str, WeightedSum] = {}
+        if self.pg_coef:
+            ratio_BT = importance_ratio(x.logp_BT, x.stream(Stream.OLD))
+            clip = (self.clip_low, self.clip_high, self.dual_clip)
+            pg_BT = ppo_clip(ratio_BT, adv_BT, *clip)
+            token_BT = token_BT + self.pg_coef * pg_BT
+            metrics["policy/loss"] = weighted(pg_BT, x.mask_BT)
+            metrics["policy/ratio_mean"] = weighted(ratio_BT, x.mask_BT)
+            metrics["policy/clip_fraction"] = weighted(is_clipped(ratio_BT, adv_BT, *clip).float(), x.mask_BT)
+        if self.kl_coef:
+            kl_BT = k3(x.logp_BT, x.stream(Stream.REF)).clamp(-10.0, 10.0)
+            token_BT = token_BT + self.kl_coef * kl_BT
+            metrics["policy/kl_ref"] = weighted(kl_BT, x.mask_BT)
+        if self.entropy_coef:
+            entropy_BT = x.stream(Stream.ENTROPY)
+            token_BT = token_BT - self.entropy_coef * entropy_BT
+            metrics["policy/entropy"] = weighted(entropy_BT, x.mask_BT)
+        return token_BT, metrics
+
+
+def check_range(settings: object, low: float, high: float, *names: str) -> None:
+    """Raise `ConfigError` for the first of these fields that is not in [low, high]."""
+    for name in names:
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise ConfigError(f"objective.{name} must be {bounds}, not {value}")
+
+
+def check_name(registry: Registry, name: str) -> None:
+    """Raise `ConfigError`, naming the nearest choice, when `registry` does not know `name`."""
+    registry[name]
 
 
 objectives: Registry[type[Objective]] = Registry("objective")

@@ -1,15 +1,29 @@
-"""Sums over policy tokens with batch-global denominators, and metrics that add up exactly."""
+"""Sums over policy tokens with batch-global denominators, and metrics that add up exactly.
 
+A reduction turns per-token losses into the loss of one micro-batch. `token` and `sequence` divide by counts
+of the whole optimizer batch, so the summed gradient does not depend on how the batch is cut;
+`micro-batch-mean` does.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
+from sdar.errors import ConfigError
+from sdar.registry import Registry
+
 
 class Denominators(NamedTuple):
-    """Counts over the whole optimizer batch, all ranks: policy tokens and sequences."""
+    """Counts over the whole optimizer batch, all ranks.
+
+    Policy tokens; sequences with at least one of them; and micro-batches, which only the reproduction mode
+    `micro-batch-mean` reads (0: not counted).
+    """
 
     tokens: float
     sequences: float
+    micro_batches: float = 0.0
 
 
 class WeightedSum(NamedTuple):
@@ -17,3 +31,42 @@ class WeightedSum(NamedTuple):
 
     sum: Tensor
     weight: Tensor
+
+
+Reduction = Callable[[Tensor, Tensor, Denominators], Tensor]
+reductions: Registry[Reduction] = Registry("reduction")
+
+
+def masked(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """`value_BT` where the mask is true, 0 and no gradient elsewhere."""
+    return value_BT.masked_fill(~mask_BT, 0.0)
+
+
+def weighted(value_BT: Tensor, mask_BT: Tensor) -> WeightedSum:
+    """The mean over masked-in tokens as a metric, without gradient."""
+    return WeightedSum(masked(value_BT.detach(), mask_BT).sum(), mask_BT.sum())
+
+
+@reductions.register("token")
+def token_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """Mean over all policy tokens of the optimizer batch; this micro-batch's share of it."""
+    return masked(token_BT, mask_BT).sum() / max(denominators.tokens, 1.0)
+
+
+@reductions.register("sequence")
+def sequence_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """Mean over sequences of each sequence's token mean; this micro-batch's share of it."""
+    mean_B = masked(token_BT, mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)
+    return mean_B.sum() / max(denominators.sequences, 1.0)
+
+
+@reductions.register("micro-batch-mean")
+def micro_batch_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """Mean over micro-batches of each one's token mean: the published code's, for reproduction only.
+
+    Its gradient depends on how the batch is cut. The published code divides by a fixed number of
+    micro-batches even when the last mini-batch is partial; here it is the true number.
+    """
+    if not denominators.micro_batches:
+        raise ConfigError("reduction 'micro-batch-mean' needs Denominators.micro_batches, which is 0")
+    return masked(token_BT, mask_BT).sum() / mask_BT.sum().clamp(min=1) / denominators.micro_batches

@@ -1,0 +1,78 @@
+"""SDAR: GRPO plus distillation from the skill-conditioned self, gated token by token. The paper's method."""
+
+import math
+from dataclasses import dataclass
+
+from sdar.objectives.base import (
+    LossInputs,
+    LossOutput,
+    PolicyGradient,
+    Stream,
+    check_name,
+    check_range,
+    objectives,
+)
+from sdar.ops.divergences import likelihood
+from sdar.ops.gates import gate, gates
+from sdar.ops.reduce import masked, weighted
+
+
+@objectives.register("sdar")
+@dataclass(frozen=True, kw_only=True)
+class SDAR(PolicyGradient):
+    """Self-Distilled Agentic Reinforcement Learning.
+
+        L = L_GRPO + coef * sum_t [ g (teacher - logp) ] / tokens
+        g = sg( sigmoid(beta * (teacher - logp)) )
+
+    The teacher has the student's weights and the skills in its context. Minimising the second term raises
+    logp by g: a gated likelihood of the student's own tokens, in expectation REINFORCE with reward coef * g.
+    The teacher enters the gradient through the gate alone. The term can be negative and is not a divergence.
+
+    Source: arXiv 2605.15155, equation of L_SDAR with the gap gate; coef and beta as in all its runs.
+
+    Differences from the paper: the entropy bonus, which only its code has. Differences from the published
+    code: batch-global denominators instead of a mean of micro-batch means (`reduction="micro-batch-mean"`
+    restores it). The code runs its OPSD rows as this objective with pg_coef=0 and its GRPO+OPSD rows as this
+    one with beta=0.
+    """
+
+    coef: float = 0.01
+    """Weight of the gated distillation term."""
+    beta: float = 5.0
+    """Slope of the gate; 0 makes it the constant 0.5."""
+    gate: str = "gap"
+    """What weighs the tokens: gap, hard, constant or student-entropy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0.0, math.inf, "coef", "beta")
+        check_name(gates, self.gate)
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        """What GRPO needs, the teacher, and what the gate reads."""
+        return super().needs | {Stream.TEACHER, *self.gate_streams}
+
+    @property
+    def gate_streams(self) -> tuple[Stream, ...]:
+        """What the gate reads beside the gap."""
+        return tuple(Stream(name) for name in gates[self.gate].streams)
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        """GRPO plus the gated likelihood."""
+        policy_BT, metrics = self.policy_term(x, x.adv_BT)
+
+        teacher_BT = x.stream(Stream.TEACHER)
+        gap_BT = (teacher_BT - x.logp_BT).detach()
+        gate_BT = gate(self.gate, self.beta, gap_BT, (x.stream(s) for s in self.gate_streams))
+        sdar_BT = masked(gate_BT * likelihood(x.logp_BT, teacher_BT), x.taught_BT)
+
+        metrics |= {
+            "teacher/gap_mean": weighted(gap_BT, x.taught_BT),
+            "sdar/gap_mean": weighted(gap_BT, x.taught_BT),
+            "sdar/gate_mean": weighted(gate_BT, x.taught_BT),
+            "sdar/gate_active": weighted((gate_BT > 0.5).float(), x.taught_BT),
+            "sdar/loss": weighted(sdar_BT, x.taught_BT),
+        }
+        return LossOutput(self.reduce(policy_BT + self.coef * sdar_BT, x), metrics)
