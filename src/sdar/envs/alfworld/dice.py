@@ -1,6 +1,8 @@
 """Random choices that are the same on every machine and Python version."""
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from random import Random
 from typing import TypeVar
 
@@ -31,12 +33,8 @@ class Dice:
 
     def weighted(self, weights: Mapping[str, int]) -> str:
         """One of the keys, in proportion to its weight."""
-        left = self._random() * sum(weights.values())
-        for item, weight in weights.items():
-            left -= weight
-            if left < 0:
-                break
-        return item
+        ends = list(accumulate(weights.values()))
+        return list(weights)[bisect(ends, self._random() * ends[-1])]
 
     def some(self, items: Sequence[T], count: int) -> list[T]:
         """`count` different items (all of them when there are fewer), in random order."""

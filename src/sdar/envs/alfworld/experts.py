@@ -1,4 +1,4 @@
-"""Scripted players: one that knows where everything is, one that has to look for it, one that plays at random.
+"""Scripted players: one knows where everything is, one has to look for it, one plays at random.
 
 They read nothing but observations (and the admissible commands that come with them), so they play on either
 engine and under both rule releases, and can be asked for advice about episodes that somebody else plays.

@@ -1,7 +1,7 @@
 """Procedural ALFWorld games: all six task kinds, in rooms that follow the official lists.
 
-A game is a PDDL problem that both engines load. It depends only on (size, split, index): the random numbers
-come from `Dice`, seeded with text, so every machine makes the same games. Training and held-out games never share a layout: a room with its count of each
+A game is a PDDL problem that both engines load. It depends only on (size, split, index), drawn with `Dice`, so
+every machine makes the same games. Training and held-out games never share a layout: a room with its count of each
 receptacle type.
 """
 
@@ -9,9 +9,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from sdar.envs.alfworld.dice import Dice
 from sdar.envs.alfworld.layouts import APPLIANCE, KINDS, OPENABLE, Thing, room_counts, things
+from sdar.types import Task
 
 SPLITS = ("train", "held_out")
 """Splits of the generated games."""
@@ -230,14 +232,41 @@ def _goal(kind: str, thing: str, place: str) -> str:
             f"(and (exists (?r - receptacle) (exists (?o1 - object) (and {one}"
             f" (exists (?o2 - object) (and (not (= ?o1 ?o2)) {two}))))))"
         )
+    types = f"(objectType ?o {thing}Type) (receptacleType ?r {place}Type)"
     treatment = _TREATMENT.get(kind)
-    able, done = {
-        None: ("", ""),
-        "clean": ("(cleanable ?o) ", "(isClean ?o) "),
-        "heat": ("(heatable ?o) ", "(isHot ?o) "),
-        "cool": ("(coolable ?o) ", "(isCool ?o) "),
-    }[treatment]
-    return (
-        f"(and (exists (?r - receptacle) (exists (?o - object) (and {able}(objectType ?o {thing}Type)"
-        f" (receptacleType ?r {place}Type) {done}(inReceptacle ?o ?r)))))"
-    )
+    if treatment is None:
+        inner = f"(inReceptacle ?o ?r) {types}"
+    else:
+        able, done = f"{treatment}able", {"clean": "isClean", "heat": "isHot", "cool": "isCool"}[treatment]
+        inner = f"({able} ?o) {types} ({done} ?o) (inReceptacle ?o ?r)"
+    return f"(and (exists (?r - receptacle) (exists (?o - object) (and {inner}))))"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a generated game is made from; the payload of its task."""
+
+    size: str
+    split: str
+    index: int
+
+
+class GeneratedTasks(Sequence[Task]):
+    """The tasks of a generated split; each is made when it is asked for, and its game when it is played."""
+
+    def __init__(self, size: str, split: str, count: int) -> None:
+        self.size, self.split, self.count = size, split, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.count))]
+        place = range(self.count)[index]
+        kind = KINDS[place % len(KINDS)]
+        return Task(f"gen-{self.size}/{self.split}/{place:06d}", kind, Recipe(self.size, self.split, place))

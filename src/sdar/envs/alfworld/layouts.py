@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-KINDS = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-)
+from sdar.envs.alfworld.problem import Kind
+
+KINDS = tuple(kind.value for kind in Kind)
 """The six official task kinds."""
 
 APPLIANCE = {"clean": "SinkBasin", "heat": "Microwave", "cool": "Fridge"}

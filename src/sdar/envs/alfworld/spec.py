@@ -1,0 +1,155 @@
+"""Settings of ALFWorld, and what follows from them: tasks, panels, environments, prompts and experts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from sdar.envs.alfworld.engine import Episode, Game
+from sdar.envs.alfworld.env import AlfworldEnv, Play
+from sdar.envs.alfworld.experts import Seeker, Wanderer
+from sdar.envs.alfworld.generate import SPLITS, GeneratedTasks, Recipe, generate
+from sdar.envs.alfworld.prompts import (
+    CompactPrompts,
+    FullPrompts,
+    Parser,
+    parse_bare,
+    parse_published,
+    parse_strict,
+)
+from sdar.envs.alfworld.text import Rules
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
+from sdar.errors import ConfigError, suggest
+from sdar.types import Task
+
+
+class Size(StrEnum):
+    """Rooms of generated games: 8 to 14 receptacles and few objects, or as many as the official games have."""
+
+    COMPACT = "compact"
+    FULL = "full"
+
+
+class PromptSet(StrEnum):
+    """Prompts for pretrained models, or the shortest possible for the embedded one."""
+
+    FULL = "full"
+    COMPACT = "compact"
+
+
+class Parsing(StrEnum):
+    """When an answer to a full prompt is valid: by its form alone, or also only with an admissible command."""
+
+    PUBLISHED = "published"
+    STRICT = "strict"
+
+
+class EngineName(StrEnum):
+    """The engine of this package, or the official one (`pip install sdar[textworld]`)."""
+
+    NATIVE = "native"
+    TEXTWORLD = "textworld"
+
+
+_PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
+_PANEL_SIZE = 128
+_PANELS = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
+_EXPERTS = ("planner", "explorer", "wanderer", "random")
+
+
+@envs.register("alfworld")
+@dataclass(frozen=True, kw_only=True)
+class AlfworldSpec(EnvSpec):
+    """ALFWorld, on official or generated games."""
+
+    data: str = ""
+    """Directory of official games (packs or the official layout); empty: generated games."""
+    size: Size = Size.COMPACT
+    """Size of the rooms of generated games."""
+    num_train: int = 20_000
+    """Generated training games."""
+    num_held_out: int = 2_000
+    """Generated games in held-out layouts."""
+    prompt: PromptSet = PromptSet.COMPACT
+    """Prompt set; the answer to a compact prompt is the bare command."""
+    parsing: Parsing = Parsing.PUBLISHED
+    """When an answer to a full prompt is valid."""
+    rules: Rules = Rules.V2_1_2
+    """Release whose rules and texts are used where the data do not say: `put X in/on Y` or `move X to Y`."""
+    engine: EngineName = EngineName.NATIVE
+    """What plays the games."""
+    reward: float = 10.0
+    """Reward of success; every other step has 0."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("size", Size), ("prompt", PromptSet), ("parsing", Parsing), ("rules", Rules), ("engine", EngineName)):
+            value = getattr(self, name)
+            if value not in list(kind):
+                raise ConfigError(f"alfworld: unknown {name} '{value}': {suggest(str(value), list(kind))}")
+            object.__setattr__(self, name, kind(value))
+        for name, least in (("num_train", 1), ("num_held_out", 1), ("max_turns", 1), ("reward", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"alfworld: {name} must be at least {least}, not {getattr(self, name)}")
+
+    def splits(self) -> tuple[str, ...]:
+        """The training split, then those for evaluation."""
+        return SPLITS
+
+    def tasks(self, split: str) -> Sequence[Task]:
+        """The tasks of a split; games are read or made when they are played."""
+        if split not in self.splits():
+            raise ConfigError(f"unknown split '{split}' of alfworld: {suggest(split, self.splits())}")
+        return GeneratedTasks(self.size, split, self.num_train if split == "train" else self.num_held_out)
+
+    def panels(self) -> tuple[str, ...]:
+        """Panels of generated games are always there; those of official games when their data are."""
+        return tuple(_PANELS)
+
+    def panel(self, name: str) -> Panel:
+        """The first 128 held-out generated games of a size, or all games of an official evaluation split."""
+        if name in _PANELS:
+            return Panel(name, GeneratedTasks(_PANELS[name], "held_out", _PANEL_SIZE))
+        raise ConfigError(f"unknown panel '{name}' of alfworld: {suggest(name, self.panels())}")
+
+    def make(self) -> Env:
+        """A fresh environment; games are shared by all environments of the process."""
+        parse = parse_bare if self.prompt is PromptSet.COMPACT else _PARSERS[self.parsing]
+        return AlfworldEnv(self._begin, parse, self.max_turns, self.reward)
+
+    def prompts(self) -> Prompts:
+        """The prompt set in use."""
+        return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
+
+    def experts(self) -> tuple[str, ...]:
+        """`planner` knows the game, `explorer` searches likely places first, `wanderer` searches in random order."""
+        return _EXPERTS
+
+    def expert(self, name: str, env: Env, task: Task, seed: int, noise: float = 0.0) -> Expert:
+        """An expert for one episode; with probability `noise` a step is random, or plausible but wrong."""
+        if name not in _EXPERTS:
+            raise ConfigError(f"unknown expert '{name}' of alfworld: {suggest(name, _EXPERTS)}")
+        words = f"{name}/{task.id}/{seed}"
+        if name == "random":
+            return Wanderer(words)
+        game = self.game(task)
+        contents = None
+        if name == "planner":
+            contents = {
+                game.names[spot]: [game.names[item] for item in items] for spot, items in game.contents.items()
+            }
+        order = "random" if name == "wanderer" else "likely"
+        return Seeker(game.task, words, noise=noise, order=order, contents=contents)
+
+    def game(self, task: Task) -> Game:
+        """The game of a task, parsed."""
+        return _generated(task.payload, self.rules)
+
+    def _begin(self, task: Task) -> tuple[Play, str]:
+        game = self.game(task)
+        return Episode(game), game.task
+
+
+@lru_cache(maxsize=1024)
+def _generated(recipe: Recipe, rules: Rules) -> Game:
+    made = generate(recipe.size, recipe.split, recipe.index)
+    return Game.parse(made.problem, made.goal, rules, f"gen-{recipe.size}/{recipe.split}/{recipe.index:06d}")
