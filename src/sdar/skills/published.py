@@ -1,8 +1,8 @@
 """Reads the two published bank formats, so that existing skills can be saved in ours.
 
 - A directory with `skill_mapping.json` (SDAR): which Markdown file serves which kind, and keywords.
-- One JSON file (SkillRL): `general_skills`, `task_specific_skills` by kind (`query_type_skills` in its question
-  answering bank), `common_mistakes`.
+- One JSON file (SkillRL): `general_skills`, `task_specific_skills` (or `query_type_skills`) by kind,
+  `common_mistakes`.
 
 Both name their kinds loosely ("clean", "pick_and_place"). Given an environment's own kinds, each gets the
 skills of the published kind whose words are all in its name, the longest first.
