@@ -22,7 +22,11 @@ class ToyPrompts:
         return (Message("user", observation.text),)
 
     def window(
-        self, first: Observation, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
     ) -> tuple[Message, ...]:
         """The last actions and the observation."""
         return (Message("user", " ".join([*(action for _, action in history), observation.text])),)

@@ -28,6 +28,7 @@ _NAME = re.compile(r"[a-z]+ \d+")
 _CONTENTS = re.compile(r"(?:On the (\w+ \d+)|The (\w+ \d+) is open\. In it), you see ([^.]*)\.")
 _PICKED = re.compile(r"You pick up the (\w+ \d+) from the (\w+ \d+)\.")
 _PLACED = re.compile(r"You (?:put|move) the (\w+ \d+) (?:in/on|to) the (\w+ \d+)\.")
+_CLOSED = re.compile(r"You close the (\w+ \d+)\.")
 _TREATED = re.compile(r"You (clean|heat|cool) the (\w+ \d+) using")
 
 
@@ -55,7 +56,12 @@ class Goal:
                 treatment = found.get("treatment", "").replace("hot", "heat")
                 count = 2 if found.get("two") else 1
                 return cls(found["thing"], found.get("place", ""), found.get("lamp", ""), treatment, count)
-        raise DataError(f"experts cannot read the goal '{sentence}': it follows none of the official templates")
+        raise DataError(f"experts cannot read the goal '{sentence}': it has none of the official forms")
+
+
+def _natural(name: str) -> tuple[str, int]:
+    kind, number = name.split(" ")
+    return kind, int(number)
 
 
 def type_of(name: str) -> str:
@@ -78,11 +84,11 @@ class Belief:
         """Take in one observation."""
         if "Looking quickly around you" in text and not self.receptacles:
             shown = text.split("Looking quickly around you, you see ")[1].split(".")[0]
-            self.receptacles = sorted(_NAME.findall(shown), key=lambda name: (len(name), name))
+            self.receptacles = sorted(_NAME.findall(shown), key=_natural)
         for on, inside, shown in _CONTENTS.findall(text):
             self.contents[on or inside] = set(_NAME.findall(shown))
             self.opened.update({inside} - {""})
-        if match := re.match(r"You close the (\w+ \d+)\.", text):
+        if match := _CLOSED.match(text):
             self.opened.discard(match[1])
         if match := _PICKED.match(text):
             self.held, self.origin = match[1], match[2]
@@ -97,15 +103,16 @@ class Belief:
 
     def where(self, kind: str) -> list[tuple[str, str]]:
         """Known (object, receptacle) pairs of an object type."""
-        return sorted((item, spot) for spot, items in self.contents.items() for item in items if type_of(item) == kind)
+        pairs = ((item, spot) for spot, items in self.contents.items() for item in items)
+        return sorted(pair for pair in pairs if type_of(pair[0]) == kind)
 
 
 class Seeker:
     """Looks for what the goal needs, then does the rest by the shortest way.
 
     `contents` is what it knows before it starts: nothing for the explorer, everything for the planner. `order`
-    is how it searches: `likely` places first (chance to find the object there, per step it costs), or `random`.
-    With probability `noise` it gives a random or a plausible but wrong command instead.
+    is how it searches: `likely` places first (chance to find the object there, per step), or `random`. With
+    probability `noise` it gives a random or a plausible but wrong command instead.
     """
 
     def __init__(
@@ -156,12 +163,12 @@ class Seeker:
         if self.goal.count > 1:
             delivered = self.belief.contents.get(self._destinations(admissible)[0], ())
             known = [(item, spot) for item, spot in known if item not in delivered]
-        treated = self.belief.treated
-        return min(
-            known,
-            key=lambda pair: (self.goal.treatment not in treated.get(pair[0], ()), self._cost(pair[1], admissible)),
-            default=None,
-        )
+        treatment, treated = self.goal.treatment, self.belief.treated
+
+        def cost(pair: tuple[str, str]) -> tuple[bool, int]:
+            return treatment not in treated.get(pair[0], ()), self._cost(pair[1], admissible)
+
+        return min(known, key=cost, default=None)
 
     def _cost(self, spot: str, admissible: frozenset[str]) -> int:
         """Commands needed before things can be taken from or put into a receptacle."""
@@ -169,7 +176,7 @@ class Seeker:
         return (f"examine {spot}" not in admissible) + closed
 
     def _destinations(self, admissible: frozenset[str]) -> list[str]:
-        """Receptacles that the goal accepts, best first: those that already hold such an object, then the cheap."""
+        """Receptacles that the goal accepts, best first: with such an object already, or cheap to reach."""
         spots = [spot for spot in self.belief.receptacles if type_of(spot) == self.goal.place]
         if self.goal.count == 1:
             return sorted(spots, key=lambda spot: self._cost(spot, admissible))
@@ -248,7 +255,7 @@ def useful(admissible: Iterable[str]) -> tuple[str, ...]:
 
 
 def blunder(belief: Belief, observation: Observation, dice: Dice) -> str:
-    """A mistake: half the time a random admissible command, else one that sounds right and need not be possible."""
+    """A mistake: half the time any admissible command, else one that sounds right and may be impossible."""
     known = [item for items in belief.contents.values() for item in sorted(items)]
     if dice.chance(0.5) or not known:
         return dice.choice(useful(observation.admissible))

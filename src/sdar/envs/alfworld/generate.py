@@ -1,8 +1,8 @@
 """Procedural ALFWorld games: all six task kinds, in rooms that follow the official lists.
 
-A game is a PDDL problem that both engines load. It depends only on (size, split, index), drawn with `Dice`, so
-every machine makes the same games. Training and held-out games never share a layout: a room with its count of each
-receptacle type.
+A game is a PDDL problem that both engines load. It depends only on (size, split, index) and is drawn with
+`Dice`, so every machine makes the same games. Training and held-out games never share a layout: a room with
+its count of each receptacle type.
 """
 
 import hashlib
@@ -254,11 +254,11 @@ class Recipe:
 class GeneratedTasks(Sequence[Task]):
     """The tasks of a generated split; each is made when it is asked for, and its game when it is played."""
 
-    def __init__(self, size: str, split: str, count: int) -> None:
-        self.size, self.split, self.count = size, split, count
+    def __init__(self, size: str, split: str, length: int) -> None:
+        self._size, self._split, self._length = size, split, length
 
     def __len__(self) -> int:
-        return self.count
+        return self._length
 
     @overload
     def __getitem__(self, index: int) -> Task: ...
@@ -266,7 +266,7 @@ class GeneratedTasks(Sequence[Task]):
     def __getitem__(self, index: slice) -> list[Task]: ...
     def __getitem__(self, index: int | slice) -> Task | list[Task]:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.count))]
-        place = range(self.count)[index]
-        kind = KINDS[place % len(KINDS)]
-        return Task(f"gen-{self.size}/{self.split}/{place:06d}", kind, Recipe(self.size, self.split, place))
+            return [self[i] for i in range(*index.indices(self._length))]
+        place = range(self._length)[index]
+        recipe = Recipe(self._size, self._split, place)
+        return Task(f"gen-{recipe.size}/{recipe.split}/{place:06d}", KINDS[place % len(KINDS)], recipe)

@@ -1,8 +1,9 @@
 """How ALFWorld speaks to a model, and how a command is read out of what the model writes.
 
-Two prompt sets. `FullPrompts` is for pretrained models: the structure of the published prompts (task, step count,
-last k observation/action pairs, admissible commands; reasoning in `<think>`, the command in `<action>`) in words
-of our own. `CompactPrompts` is for the embedded model: as few tokens as possible, and the answer is the command.
+Two prompt sets. `FullPrompts` is for pretrained models: the structure of the published prompts (task, step
+count, last k observation/action pairs, admissible commands; reasoning in `<think>`, command in `<action>`) in
+words of our own. `CompactPrompts` is for the embedded model: as few tokens as possible, and the answer is the
+command.
 """
 
 import re
@@ -12,7 +13,7 @@ from sdar.envs.alfworld.text import TASK, WELCOME
 from sdar.types import Message, Observation
 
 Parser = Callable[[str, Collection[str]], tuple[str, bool]]
-"""(the policy's text, the admissible commands) -> (the command to give, whether the text has the required form)."""
+"""(the policy's text, admissible commands) -> (the command to give, whether the text has the right form)."""
 
 _ASK = (
     "Think first: reason about what to do next inside <think> </think>. "
@@ -37,7 +38,11 @@ class FullPrompts:
         return (Message("user", f"{observation.text}\n\n{_possible(observation)}"),)
 
     def window(
-        self, first: Observation, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
     ) -> tuple[Message, ...]:
         """The opening at the first turn; later the task, the last turns, and the present one."""
         if not num_done:
@@ -49,7 +54,7 @@ class FullPrompts:
         ]
         parts = (
             f"{_ROLE} Your task is to: {first.goal}",
-            f"So far you have taken {num_done} step(s). The latest {len(history)}, oldest first:\n" + "\n".join(lines),
+            "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines]),
             f"This is step {num_done + 1}. You observe: {observation.text}",
             _possible(observation),
             _ASK,
@@ -73,7 +78,11 @@ class CompactPrompts:
         return (Message("user", squeeze(observation.text)),)
 
     def window(
-        self, first: Observation, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
     ) -> tuple[Message, ...]:
         """The room and the task, then the last turns and the present one, a line each."""
         if not num_done:
@@ -102,7 +111,7 @@ def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, b
     """The published rule: lower-case, between the first `<action>` and the first `</action>`.
 
     Without such a pair the last 30 characters are sent and the text is invalid. It is also invalid without
-    `<think>` and `</think>`, or with any Chinese character. Whether the command is admissible does not matter.
+    `<think>` and `</think>`, or with any Chinese character. The command need not be admissible.
 
     >>> parse_published("<think>where?</think><action> Go to desk 1 </action>")
     ('go to desk 1', True)

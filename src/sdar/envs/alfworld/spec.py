@@ -24,7 +24,7 @@ from sdar.types import Task
 
 
 class Size(StrEnum):
-    """Rooms of generated games: 8 to 14 receptacles and few objects, or as many as the official games have."""
+    """Rooms of generated games: 8 to 14 receptacles and few objects, or as many as officially."""
 
     COMPACT = "compact"
     FULL = "full"
@@ -38,7 +38,7 @@ class PromptSet(StrEnum):
 
 
 class Parsing(StrEnum):
-    """When an answer to a full prompt is valid: by its form alone, or also only with an admissible command."""
+    """When an answer to a full prompt is valid: by its form alone, or with an admissible command only."""
 
     PUBLISHED = "published"
     STRICT = "strict"
@@ -51,6 +51,9 @@ class EngineName(StrEnum):
     TEXTWORLD = "textworld"
 
 
+_CHOICES: dict[str, type[StrEnum]] = {
+    "size": Size, "prompt": PromptSet, "parsing": Parsing, "rules": Rules, "engine": EngineName,
+}  # fmt: skip
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _PANEL_SIZE = 128
 _PANELS = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
@@ -82,11 +85,11 @@ class AlfworldSpec(EnvSpec):
     """Reward of success; every other step has 0."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("size", Size), ("prompt", PromptSet), ("parsing", Parsing), ("rules", Rules), ("engine", EngineName)):
-            value = getattr(self, name)
-            if value not in list(kind):
-                raise ConfigError(f"alfworld: unknown {name} '{value}': {suggest(str(value), list(kind))}")
-            object.__setattr__(self, name, kind(value))
+        for field, choices in _CHOICES.items():
+            value = getattr(self, field)
+            if value not in list(choices):
+                raise ConfigError(f"alfworld: unknown {field} '{value}': {suggest(str(value), choices)}")
+            object.__setattr__(self, field, choices(value))
         for name, least in (("num_train", 1), ("num_held_out", 1), ("max_turns", 1), ("reward", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"alfworld: {name} must be at least {least}, not {getattr(self, name)}")
@@ -121,7 +124,7 @@ class AlfworldSpec(EnvSpec):
         return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
 
     def experts(self) -> tuple[str, ...]:
-        """`planner` knows the game, `explorer` searches likely places first, `wanderer` searches in random order."""
+        """One that knows the game, two that search (likely places first, or in random order), and chance."""
         return _EXPERTS
 
     def expert(self, name: str, env: Env, task: Task, seed: int, noise: float = 0.0) -> Expert:
@@ -134,9 +137,8 @@ class AlfworldSpec(EnvSpec):
         game = self.game(task)
         contents = None
         if name == "planner":
-            contents = {
-                game.names[spot]: [game.names[item] for item in items] for spot, items in game.contents.items()
-            }
+            names = game.names
+            contents = {names[spot]: [names[item] for item in game.contents[spot]] for spot in game.receptacles}
         order = "random" if name == "wanderer" else "likely"
         return Seeker(game.task, words, noise=noise, order=order, contents=contents)
 
