@@ -1,0 +1,175 @@
+"""Samples of a step as flat arrays, and how they are cut into mini-batches and micro-batches.
+
+Names: S samples; M policy tokens of all samples, sample after sample; a *stream* is one float for each of the
+M. Every rank holds the same batch and cuts it in the same way.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdar.model.policy import Packed, TokenScores
+from sdar.objectives.base import LossInputs, Stream
+from sdar.ops.reduce import Denominators
+from sdar.rollout.samples import Sample
+
+Ints = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """All samples of a step. `starts` (S+1,): sample s has columns starts[s]:starts[s+1] of a stream."""
+
+    samples: Sequence[Sample]
+    starts: Ints
+    adv_M: Tensor
+    turn_M: Tensor
+    rollout_M: Tensor
+    """Log-probs as they were sampled."""
+    streams: dict[Stream, Tensor] = field(default_factory=dict)
+    """Further log-probs, filled in as they are scored."""
+
+    @classmethod
+    def build(
+        cls, samples: Sequence[Sample], advantages: Sequence[Sequence[float]], device: torch.device
+    ) -> "Batch":
+        """`advantages[i][t]` belongs to turn t of trajectory i."""
+        counts = [sample.num_policy for sample in samples]
+        turns = [turn for sample in samples for turn in sample.turns]
+        adv = [advantages[sample.trajectory][turn] for sample in samples for turn in sample.turns]
+        logps = [logp for sample in samples for logp in sample.logps]
+        return cls(
+            samples=samples,
+            starts=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+            adv_M=torch.tensor(adv, dtype=torch.float32, device=device),
+            turn_M=torch.tensor(turns, dtype=torch.int64, device=device),
+            rollout_M=torch.tensor(logps, dtype=torch.float32, device=device),
+        )
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each sample, prompt and body."""
+        return [sample.length for sample in self.samples]
+
+    @property
+    def teacher_lengths(self) -> list[int]:
+        """Tokens of each sample behind the teacher's prompt."""
+        return [len(sample.teacher_prompt or sample.prompt) + len(sample.body) for sample in self.samples]
+
+    def columns(self, rows: Sequence[int]) -> Tensor:
+        """Indices into a stream of the policy tokens of `rows`, in that order."""
+        spans = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
+        joined = np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        return torch.from_numpy(joined).to(self.adv_M.device)
+
+    def denominators(self, rows: Sequence[int], micro_batches: int) -> Denominators:
+        """Counts over an optimizer batch made of `rows`."""
+        counts = np.diff(self.starts)[list(rows)]
+        return Denominators(float(counts.sum()), float((counts > 0).sum()), float(micro_batches))
+
+
+def pack(samples: Sequence[Sample], device: torch.device, *, teacher: bool = False) -> Packed:
+    """Put samples end to end, without padding; their policy tokens are the scored ones, in order.
+
+    With `teacher` the body follows the teacher's prompt; a sample that has none keeps its own prompt, so its
+    gap is that of the student to itself. Without samples, two tokens of which one is scored: a rank that has
+    no work left runs the same collectives as the others.
+    """
+    if not samples:
+        zeros = torch.zeros(2, dtype=torch.int64, device=device)
+        return Packed(tokens=zeros, positions=zeros, seqlens=(2,), select=zeros[:1], targets=zeros[:1])
+    tokens, selects, seqlens, first = [], [], [], 0
+    for sample in samples:
+        prompt = sample.teacher_prompt if teacher and sample.teacher_prompt else sample.prompt
+        body = np.asarray(sample.body, np.int64)
+        tokens += [np.asarray(prompt, np.int64), body]
+        selects.append(np.flatnonzero(sample.policy) + (first + len(prompt) - 1))
+        seqlens.append(len(prompt) + len(body))
+        first += seqlens[-1]
+    flat, select = np.concatenate(tokens), np.concatenate(selects)
+    positions = np.concatenate([np.arange(length) for length in seqlens])
+    arrays = (flat, positions, select, flat[select + 1])
+    tokens_N, positions_N, select_M, targets_M = (torch.from_numpy(array).to(device) for array in arrays)
+    return Packed(
+        tokens=tokens_N, positions=positions_N, seqlens=tuple(seqlens), select=select_M, targets=targets_M
+    )
+
+
+def loss_inputs(
+    batch: Batch,
+    rows: Sequence[int],
+    scores: TokenScores,
+    needs: frozenset[Stream],
+    denominators: Denominators,
+    step: int,
+) -> LossInputs:
+    """Scatter the streams of `rows` to [B, T] matrices: row = sample, column = policy token.
+
+    `scores` are the live ones of those rows, with gradient, in the order of `rows`.
+    """
+    columns = batch.columns(rows)
+    counts = torch.from_numpy(np.diff(batch.starts)[list(rows)]).to(columns.device)
+    mask_BT = torch.arange(int(counts.max()), device=columns.device) < counts[:, None]
+
+    def matrix(flat: Tensor) -> Tensor:
+        return torch.zeros(mask_BT.shape, dtype=flat.dtype, device=flat.device).masked_scatter(mask_BT, flat)
+
+    frozen = {
+        f"{stream.value}_BT": matrix(batch.streams[stream][columns])
+        for stream in needs
+        if stream in batch.streams
+    }
+    if scores.entropy is not None:
+        frozen["entropy_BT"] = matrix(scores.entropy)
+    return LossInputs(
+        logp_BT=matrix(scores.logp),
+        mask_BT=mask_BT,
+        adv_BT=matrix(batch.adv_M[columns]),
+        turn_BT=matrix(batch.turn_M[columns]),
+        denominators=denominators,
+        step=step,
+        **frozen,
+    )
+
+
+def mini_batches(num_samples: int, size: int, seed: Sequence[int]) -> list[list[int]]:
+    """A seeded shuffle of all samples, cut into about equal parts of about `size` (0: one part).
+
+    >>> [len(part) for part in mini_batches(10, 4, [0])]
+    [5, 5]
+    """
+    order = np.random.default_rng(list(seed)).permutation(num_samples)
+    parts = max(1, round(num_samples / size)) if size else 1
+    return [part.tolist() for part in np.array_split(order, parts)]
+
+
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int, ranks: int) -> list[list[int]]:
+    """Cut `rows` into micro-batches of at most `budget` tokens (or one longer row), of about equal size.
+
+    The number is a multiple of `ranks`, number i belongs to rank i % ranks, and micro-batches that are worked
+    on at the same time are alike; some may be empty. Longest first, each into the emptiest.
+
+    >>> micro_batches([0, 1, 2, 3], [5, 4, 4, 3], budget=8, ranks=1)
+    [[0, 3], [1, 2]]
+    """
+    order = sorted(rows, key=lambda row: -lengths[row])
+    if not order:
+        return []
+    budget = max(budget, lengths[order[0]])
+    total = sum(lengths[row] for row in order)
+    number = -(-total // budget)
+    while True:
+        number = -(-number // ranks) * ranks
+        loads, bins = [(0, i) for i in range(number)], [[] for _ in range(number)]
+        for row in order:
+            load, i = loads[0]
+            heapq.heapreplace(loads, (load + lengths[row], i))
+            bins[i].append(row)
+        if max(loads)[0] <= budget:
+            break
+        number += 1
+    return [bins[i] for _, i in sorted(loads, key=lambda load: (-load[0], load[1]))]

@@ -1,0 +1,130 @@
+"""Checkpoints: everything a run needs to go on exactly, and what an evaluation needs to load.
+
+    checkpoints/step-000120/
+        state/    policy and optimizer in the sharded format of torch.distributed.checkpoint; any number of
+        ranks reads it model/    the policy as a transformers model with its tokenizer state.json
+
+A directory without the ending `.tmp` is complete. Nothing else is kept: all randomness follows from the seed
+and the step, and the reference policy is the initial one.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+from sdar.errors import CheckpointError, ConfigError
+from sdar.model.policy import Policy
+from sdar.trainer.distributed import World
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{6,})")
+_TRAINABLE = StateDictOptions(ignore_frozen_params=True, strict=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are written and how many stay."""
+
+    every: int = 10
+    """Training steps from one checkpoint to the next; the last step always has one."""
+    keep: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ConfigError("checkpoint.every and checkpoint.keep must be at least 1")
+
+
+def step_of(path: Path) -> int:
+    """The number of training steps behind a checkpoint."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise CheckpointError(f"{path} is not a checkpoint: its name must be like step-000010")
+    return int(match[1])
+
+
+def complete(directory: Path) -> list[Path]:
+    """The complete checkpoints in a directory, oldest first."""
+    return sorted((path for path in directory.glob("step-*") if _NAME.fullmatch(path.name)), key=step_of)
+
+
+def latest(directory: Path) -> Path | None:
+    """The newest complete checkpoint, if there is one."""
+    return next(reversed(complete(directory)), None)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Writes and reads the checkpoints of one run. `export` writes the model directory, on the main rank."""
+
+    directory: Path
+    config: CheckpointConfig
+    world: World
+    export: Callable[[Path], object]
+
+    def save(self, step: int, policy: Policy, optimizer: torch.optim.Optimizer) -> Path:
+        """Write the state after `step` steps (collective), unless it is there.
+
+        A crash at any moment leaves the earlier checkpoints usable.
+        """
+        path = self.directory / f"step-{step:06d}"
+        if self.world.any(path.is_dir()):
+            return path
+        partial = path.with_name(path.name + ".tmp")
+        if self.world.is_main:
+            for left in self.directory.glob("step-*.tmp"):
+                shutil.rmtree(left)
+            partial.mkdir(parents=True)
+        self.world.barrier()
+        dcp.save(_state(policy, optimizer), checkpoint_id=partial / "state")
+        if self.world.is_main:
+            self.export(partial / "model")
+            (partial / "state.json").write_text(json.dumps({"format": FORMAT, "step": step}) + "\n")
+            os.replace(partial, path)
+            for old in complete(self.directory)[: -self.config.keep]:
+                shutil.rmtree(old.rename(old.with_name(old.name + ".tmp")))
+        self.world.barrier()
+        return path
+
+    def load(self, path: Path, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
+        """Restore policy and optimizer (collective); the number of steps done."""
+        step = step_of(path)
+        try:
+            found = json.loads((path / "state.json").read_text())["format"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} is not a usable checkpoint: {error}") from error
+        if found != FORMAT:
+            raise CheckpointError(f"{path} has checkpoint format {found}; this version reads format {FORMAT}")
+        state = _state(policy, optimizer)
+        try:
+            dcp.load(state, checkpoint_id=path / "state")
+        except (dcp.CheckpointException, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not fit this model: {_reason(error)}") from error
+        set_state_dict(
+            policy,
+            optimizer,
+            model_state_dict=state["policy"],
+            optim_state_dict=state["optimizer"],
+            options=_TRAINABLE,
+        )
+        return step
+
+
+def _state(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    model, optim = get_state_dict(policy, optimizer, options=_TRAINABLE)
+    return {"policy": model, "optimizer": optim}
+
+
+def _reason(error: Exception) -> str:
+    failures = getattr(error, "failures", {})
+    cause = next((failure[0] for failure in failures.values()), error)
+    return str(cause).splitlines()[0]

@@ -1,0 +1,113 @@
+"""The process group, sharding with FSDP2, and what ranks agree on.
+
+One process is the distributed program with a mesh of one: there is always a process group and the policy is
+always sharded. At one process that costs 2 % of a training step of a small model on a CPU.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from sdar.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all processes of the run. Every rank calls its methods in the same order."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks to the user."""
+        return self.rank == 0
+
+    def gather(self, item: T) -> list[T]:
+        """The picklable `item` of every rank, in rank order, on every rank."""
+        if self.size == 1:
+            return [item]
+        items: list[T | None] = [None] * self.size
+        dist.all_gather_object(items, item)
+        return items  # type: ignore[return-value]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up `tensor` over ranks, in place."""
+        dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` holds on at least one rank."""
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)))
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.sum(torch.zeros((), device=self.device))
+
+
+@contextmanager
+def join(device: str = "cpu") -> Iterator[World]:
+    """Join the run that `torchrun` started, or form a world of one.
+
+    Args:
+        device: "cpu" (gloo) or "cuda" (NCCL for tensors on the GPU, gloo for the rest); each rank takes the
+        GPU
+            of its local rank.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device '{device}': choose from cpu, cuda")
+    if device == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ConfigError(f"rank {local} has no GPU: {torch.cuda.device_count()} found; use --device cpu")
+        torch.cuda.set_device(local)
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        where = torch.device(device, local) if device == "cuda" else torch.device(device)
+        yield World(dist.get_rank(), dist.get_world_size(), where)
+    finally:
+        dist.destroy_process_group()
+
+
+def shard(policy: nn.Module, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
+    """Shard `policy` over all ranks, in place: each decoder layer, then the rest.
+
+    The parameters stay in their own type (float32 for training); they are cast to `compute_dtype` for forward
+    and backward, and gradients are reduced in float32.
+    """
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    mixed = MixedPrecisionPolicy(
+        param_dtype=None if compute_dtype == torch.float32 else compute_dtype, reduce_dtype=torch.float32
+    )
+    for layer in decoder_layers(policy):
+        fully_shard(layer, mesh=mesh, mp_policy=mixed)
+    fully_shard(policy, mesh=mesh, mp_policy=mixed)
+
+
+def decoder_layers(policy: nn.Module) -> nn.ModuleList:
+    """The stack of decoder layers: the outermost module list of a causal language model."""
+    return next(module for module in policy.modules() if isinstance(module, nn.ModuleList))
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a sharded tensor (collective), or `tensor` itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

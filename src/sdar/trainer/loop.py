@@ -1,0 +1,218 @@
+"""The training loop. Read this first: `Trainer.step` is one step of the algorithm, top to bottom.
+
+Nothing here knows which objective is used: it says which log-prob streams it needs, and those are scored. All
+randomness follows from (seed, step), so the weights, the optimizer's state and the step number are the whole
+state.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from sdar.advantages import AdvantageConfig, advantages
+from sdar.errors import ConfigError
+from sdar.model.chat import Chat
+from sdar.objectives.base import Stream
+from sdar.rollout.collector import Collector
+from sdar.rollout.engine import Engine
+from sdar.rollout.samples import build_samples
+from sdar.runlog import RunDir
+from sdar.skills.context import SkillContext
+from sdar.trainer.batch import Batch
+from sdar.trainer.checkpoint import Checkpoints, latest
+from sdar.trainer.interrupt import graceful
+from sdar.trainer.metrics import rollout_metrics, score_metrics, token_streams
+from sdar.trainer.step import Learner
+from sdar.trainer.tally import Clock
+from sdar.trainer.weight_sync import sync_weights
+from sdar.types import Group, Task
+
+
+class OldLogps(StrEnum):
+    """Where the log-probs of the behaviour policy come from."""
+
+    ROLLOUT = "rollout"
+    RECOMPUTE = "recompute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The course of a run."""
+
+    steps: int = 60
+    """Training steps."""
+    seed: int = 0
+    """Decides tasks, sampling and shuffling."""
+    eval_every: int = 10
+    """Training steps between two evaluations; 0 evaluates only before the first step and after the last."""
+    old_logps: OldLogps = OldLogps.ROLLOUT
+    """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
+    record: int = 8
+    """Trajectories whose tokens and streams are kept each step."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"train.steps must be at least 1, not {self.steps}")
+
+
+class Progress(Protocol):
+    """Is told what goes on; the command line draws it."""
+
+    def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
+        """Phase `name` of the current step has done so many of its units."""
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Training step `step` is over; step 0 is the evaluation before training."""
+
+    def message(self, text: str) -> None:
+        """One line for the user."""
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """The parts of a run, built by `sdar.recipe`, and the loop over them. The methods are collective."""
+
+    config: TrainConfig
+    advantage: AdvantageConfig
+    tasks: Sequence[Task]
+    """The training tasks."""
+    collector: Collector
+    engine: Engine
+    """The collector's engine; it is given the policy's weights at the start and after every step."""
+    chat: Chat
+    teacher: SkillContext | None
+    """What the teacher sees and the student does not; needed where the objective needs the teacher."""
+    learner: Learner
+    checkpoints: Checkpoints
+    run: RunDir
+    evaluate: Callable[[int], Mapping[str, float]]
+    """Metrics of the policy after so many steps; called on every rank, those of the main rank are logged."""
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        per_step = self.collector.config.tasks_per_step
+        if per_step > len(self.tasks):
+            raise ConfigError(
+                f"rollout.tasks_per_step is {per_step}, but there are {len(self.tasks)} training tasks"
+            )
+        if Stream.TEACHER in self.learner.objective.needs and self.teacher is None:
+            raise ConfigError("the objective needs a teacher, and no skills were given")
+
+    def train(self) -> int:
+        """Train from the newest checkpoint, or from the start, to the last step; the number of steps done.
+
+        It is less than `config.steps` when the user asked to stop.
+        """
+        done, steps = self._restore(), self.config.steps
+        with graceful(self.progress.message) as asked:
+            if done == 0:
+                self._log(0, self._evaluate(0))
+            stop = self.learner.world.any(asked())
+            while done < steps and not stop:
+                done += 1
+                metrics = self.step(done)
+                if done == steps or (self.config.eval_every and done % self.config.eval_every == 0):
+                    metrics |= self._evaluate(done)
+                self._log(done, metrics)
+                stop = self.learner.world.any(asked())
+                if stop or done == steps or done % self.checkpoints.config.every == 0:
+                    self.checkpoints.save(done, self.learner.policy, self.learner.optimizer)
+        return done
+
+    def step(self, step: int) -> dict[str, float]:
+        """Training step `step`, counted from 1; its metrics, the same on every rank."""
+        clock, learner = Clock(), self.learner
+        with clock.phase("step"):
+            with clock.phase("rollout"):
+                groups = self._collect(step)
+            with clock.phase("score"):
+                trajectories = [trajectory for group in groups for trajectory in group.trajectories]
+                samples, report = build_samples(
+                    trajectories,
+                    chat=self.chat,
+                    teacher=self.teacher,
+                    context_length=self.engine.context_length,
+                )
+                batch = Batch.build(samples, advantages(groups, self.advantage), learner.world.device)
+                self._score(batch)
+            with clock.phase("train"):
+                learned = learner.learn(batch, step, self.config.steps)
+            with clock.phase("sync"):
+                sync_weights(learner.policy, self.engine)
+        if learner.world.is_main:
+            kept = trajectories[: self.config.record]
+            self.run.write_trajectories(step, kept, token_streams(batch, learned, len(kept)), report.skills)
+        return rollout_metrics(groups) | score_metrics(batch, learned) | learned.metrics | clock.seconds
+
+    def _collect(self, step: int) -> list[Group]:
+        """The groups of a step in the tasks' order; every rank plays its share of them and gets all."""
+        world, rollout = self.learner.world, self.collector.config
+        chosen = step_tasks(len(self.tasks), rollout.tasks_per_step, self.config.seed, step)
+        mine = [self.tasks[i] for i in chosen[world.rank :: world.size]]
+
+        def show(done: int, total: int, successes: int) -> None:
+            self.progress.phase("rollout", done, total, successes)
+
+        shares = world.gather(
+            self.collector.collect(mine, rollout.group_size, derive(self.config.seed, step), on_progress=show)
+        )
+        return [shares[i % world.size][i // world.size] for i in range(len(chosen))]
+
+    def _score(self, batch: Batch) -> None:
+        """Fill in the streams that the objective needs, all at the weights of the start of the step."""
+        needs = self.learner.objective.needs
+        for stream in (Stream.OLD, Stream.REF, Stream.TEACHER):
+            if stream is Stream.OLD and self.config.old_logps is OldLogps.ROLLOUT:
+                batch.streams[stream] = batch.rollout_M
+            elif stream in needs:
+                self.progress.phase(f"score {stream.value}", 0, 1)
+                batch.streams[stream] = self.learner.score(batch, stream)
+
+    def _evaluate(self, step: int) -> dict[str, float]:
+        clock = Clock()
+        with clock.phase("eval"):
+            metrics = self.evaluate(step)
+        return {**metrics, **clock.seconds}
+
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self.learner.world.is_main:
+            self.run.log_metrics(step, metrics)
+            self.progress.step(step, metrics)
+
+    def _restore(self) -> int:
+        """Load the newest checkpoint, forget what was logged after it, and give the engine the weights."""
+        path = latest(self.run.checkpoints)
+        done = self.checkpoints.load(path, self.learner.policy, self.learner.optimizer) if path else 0
+        if self.learner.world.is_main:
+            self.run.truncate_after(done if path else -1)
+        sync_weights(self.learner.policy, self.engine)
+        return done
+
+
+def step_tasks(num_tasks: int, per_step: int, seed: int, step: int) -> list[int]:
+    """Indices of the tasks of training step `step`, counted from 1.
+
+    Epoch by epoch through a new permutation each; a rest that is smaller than a step is left out, so that no
+    task occurs twice in a step.
+
+    >>> sorted(step_tasks(4, 2, 0, 1) + step_tasks(4, 2, 0, 2))
+    [0, 1, 2, 3]
+    """
+    epoch, place = divmod(step - 1, num_tasks // per_step)
+    return list(_permutation(num_tasks, seed, epoch)[place * per_step : (place + 1) * per_step])
+
+
+@lru_cache(maxsize=2)
+def _permutation(length: int, seed: int, epoch: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng([seed, epoch]).permutation(length).tolist())
+
+
+def derive(*numbers: int) -> int:
+    """A seed of 63 bits out of several numbers, the same on every machine."""
+    digest = hashlib.blake2b("/".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

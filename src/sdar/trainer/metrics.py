@@ -1,0 +1,88 @@
+"""What a step says by itself: about its episodes, its scores, and single tokens for the viewer."""
+
+import math
+from collections.abc import Sequence
+
+from sdar.objectives.base import Stream
+from sdar.trainer.batch import Batch
+from sdar.trainer.step import Learned
+from sdar.types import EndReason, Group, Trajectory
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """What the episodes of a step say, over all ranks.
+
+    `rollout/entropy` is the mean of -log p of the sampled tokens, an unbiased estimate of the entropy;
+    `rollout/mixed_groups` is the share of groups whose returns differ, the only ones with a group advantage.
+    """
+    episodes = [trajectory for group in groups for trajectory in group.trajectories]
+    turns = [turn for trajectory in episodes for turn in trajectory.turns]
+    logps = [logp for turn in turns for logp in turn.completion.logps]
+    metrics = {
+        "rollout/success": _mean([float(trajectory.success) for trajectory in episodes]),
+        "rollout/reward": _mean([trajectory.reward for trajectory in episodes]),
+        "rollout/turns": _mean([float(len(trajectory.turns)) for trajectory in episodes]),
+        "rollout/invalid": _mean([float(not turn.valid) for turn in turns]),
+        "rollout/truncated": _mean([float(trajectory.end is not EndReason.DONE) for trajectory in episodes]),
+        "rollout/mixed_groups": _mean(
+            [float(len({t.reward for t in group.trajectories}) > 1) for group in groups]
+        ),
+        "rollout/entropy": -_mean(logps),
+        "rollout/tokens": float(len(logps)),
+        "rollout/episodes": float(len(episodes)),
+    }
+    for kind in sorted({trajectory.task.kind for trajectory in episodes}):
+        metrics[f"rollout/success/{kind}"] = _success(episodes, kind)
+    return metrics
+
+
+def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
+    """Sizes of the batch, the gap to the teacher, and how far the engine's log-probs are from the trainer's.
+
+    `mismatch/*` compares them before any update of the step, on the tokens of the first mini-batch: mean and
+    largest |trainer - engine|, and the k3 estimate of KL(engine || trainer). `teacher/gap` is teacher -
+    engine.
+    """
+    metrics = {
+        "batch/samples": float(len(batch.samples)),
+        "batch/tokens": float(sum(batch.lengths)),
+        "batch/policy_tokens": float(batch.rollout_M.numel()),
+    }
+    columns = batch.columns(learned.first)
+    difference = (learned.live_M - batch.rollout_M)[columns].double()
+    if difference.numel():
+        metrics |= {
+            "mismatch/mean": float(difference.abs().mean()),
+            "mismatch/max": float(difference.abs().max()),
+            "mismatch/kl": float((difference.expm1() - difference).mean()),
+        }
+    if (teacher_M := batch.streams.get(Stream.TEACHER)) is not None and teacher_M.numel():
+        gap = (teacher_M - batch.rollout_M).double()
+        metrics |= {"teacher/gap": float(gap.mean()), "teacher/positive": float((gap > 0).double().mean())}
+    return metrics
+
+
+def token_streams(batch: Batch, learned: Learned, count: int) -> list[dict[str, list[float]]]:
+    """For each of the first `count` trajectories: stream -> one number for each token that it sampled.
+
+    `live` is the log-prob when the token was trained on, `gap` the teacher's minus that; `adv` the advantage;
+    the scored streams have their own names.
+    """
+    streams = {"live": learned.live_M, "adv": batch.adv_M}
+    streams |= {stream.value: flat for stream, flat in batch.streams.items() if flat is not batch.rollout_M}
+    if Stream.TEACHER in batch.streams:
+        streams["gap"] = batch.streams[Stream.TEACHER] - learned.live_M
+    values = {name: flat.tolist() for name, flat in streams.items()}
+    columns: list[list[int]] = [[] for _ in range(count)]
+    for row, sample in enumerate(batch.samples):
+        if sample.trajectory < count:
+            columns[sample.trajectory].extend(range(batch.starts[row], batch.starts[row + 1]))
+    return [{name: [flat[c] for c in mine] for name, flat in values.items()} for mine in columns]
+
+
+def _success(episodes: Sequence[Trajectory], kind: str) -> float:
+    return _mean([float(trajectory.success) for trajectory in episodes if trajectory.task.kind == kind])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

@@ -1,0 +1,224 @@
+"""Scores a batch and learns from it: forward, loss, backward, clip, check, update.
+
+Any number of ranks works on one batch: each takes its micro-batches, losses are sums over global
+denominators, and gradients are added up over ranks.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from sdar.errors import ConfigError
+from sdar.model.policy import Policy, TokenScores
+from sdar.objectives.base import Objective, Stream
+from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
+from sdar.trainer.distributed import World, full
+from sdar.trainer.tally import Tally
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes on after the warm-up."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and how a step's samples are cut."""
+
+    lr: float = 3e-4
+    """Largest learning rate."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the moments."""
+    warmup_steps: int = 0
+    """Training steps over which the learning rate rises linearly."""
+    schedule: Schedule = Schedule.CONSTANT
+    """After the warm-up: constant, or down to zero at the last step, linear or cosine."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it; 0 is no limit."""
+    mini_batch: int = 0
+    """Samples for one optimizer update, about; 0 makes one update of the whole step."""
+    micro_tokens: int = 16384
+    """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
+
+    def __post_init__(self) -> None:
+        if self.lr < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
+            raise ConfigError("optim.lr, optim.weight_decay and optim.max_grad_norm must not be negative")
+        if self.micro_tokens < 1 or self.mini_batch < 0 or self.warmup_steps < 0:
+            raise ConfigError(
+                "optim.micro_tokens must be positive; mini_batch and warmup_steps must not be negative"
+            )
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of training step `step`, from 1 to `steps`.
+
+        >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Schedule.LINEAR).lr_at(1, 6)
+        0.5
+        """
+        if step <= self.warmup_steps:
+            return self.lr * step / self.warmup_steps
+        left = (steps - step + 1) / max(1, steps - self.warmup_steps)
+        match self.schedule:
+            case Schedule.LINEAR:
+                return self.lr * left
+            case Schedule.COSINE:
+                return self.lr * 0.5 * (1 - math.cos(math.pi * left))
+        return self.lr
+
+
+def make_optimizer(policy: Policy, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; make it after the policy was sharded."""
+    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+    )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen initial policy: a copy, or the policy itself with its adapters off."""
+
+    policy: Policy
+    context: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Reference":
+        """Remember `policy` as it is now; call it before sharding, and shard a copy (`is_copy`) likewise."""
+        adapters_off = getattr(policy.model, "disable_adapter", None)
+        if adapters_off is not None:
+            return cls(policy, adapters_off)
+        return cls(copy.deepcopy(policy).requires_grad_(False))
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it has weights of its own."""
+        return self.context is nullcontext
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came out of the updates of one step."""
+
+    metrics: dict[str, float]
+    live_M: Tensor
+    """Log-prob of each policy token when it was trained on."""
+    first: Sequence[int]
+    """Rows of the first mini-batch: their `live_M` is from before any update of this step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """The policy, its optimizer and the objective. Every method is collective."""
+
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    objective: Objective
+    config: OptimConfig
+    world: World
+    seed: int = 0
+    temperature: float = 1.0
+    """Of the distribution that the log-probs are taken in: that of the rollout."""
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        if Stream.REF in self.objective.needs and self.reference is None:
+            raise ConfigError("the objective needs a reference policy, and none was built")
+
+    @torch.no_grad()
+    def score(self, batch: Batch, stream: Stream) -> Tensor:
+        """Log-probs (M,) of the batch's policy tokens under the current weights, or the reference's."""
+        teacher = stream is Stream.TEACHER
+        lengths = batch.teacher_lengths if teacher else batch.lengths
+        out_M = torch.zeros_like(batch.rollout_M)
+        cut = micro_batches(range(len(lengths)), lengths, self.config.micro_tokens, self.world.size)
+        with self._scorer(stream) as policy:
+            for rows in self._mine(cut):
+                packed = pack([batch.samples[row] for row in rows], self.world.device, teacher=teacher)
+                logp_M = policy(packed, temperature=self.temperature).logp
+                if rows:
+                    out_M[batch.columns(rows)] = logp_M.float()
+        return self.world.sum(out_M)
+
+    def learn(self, batch: Batch, step: int, steps: int) -> Learned:
+        """One pass in shuffled mini-batches, one update each; this is training step `step` of `steps`."""
+        parts = mini_batches(len(batch.samples), self.config.mini_batch, [self.seed, step])
+        tally, live_M = Tally(), torch.zeros_like(batch.rollout_M)
+        lr = self.config.lr_at(step, steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        done: list[tuple[float, float]] = []
+        micro = 0
+        self.policy.train()
+        for rows in parts:
+            cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
+            micro += sum(map(bool, cut))
+            update, loss = self._accumulate(batch, rows, cut, live_M, step)
+            norm = self._apply(loss)
+            if norm is not None:
+                tally.merge(update)
+                done.append((loss, norm))
+        metrics = tally.values(self.world) | {
+            "optim/lr": lr,
+            "optim/skipped": float(len(parts) - len(done)),
+            "batch/updates": float(len(parts)),
+            "batch/micro_batches": float(micro),
+        }
+        if done:
+            metrics["objective/loss"] = math.fsum(loss for loss, _ in done) / len(done)
+            metrics["optim/grad_norm"] = math.fsum(norm for _, norm in done) / len(done)
+        return Learned(metrics, self.world.sum(live_M), parts[0])
+
+    def _accumulate(
+        self, batch: Batch, rows: Sequence[int], cut: Sequence[list[int]], live_M: Tensor, step: int
+    ) -> tuple[Tally, float]:
+        """Gradients of one mini-batch; its metrics and its loss over all ranks."""
+        tally, total = Tally(), torch.zeros((), device=self.world.device)
+        denominators = batch.denominators(rows, sum(map(bool, cut)))
+        needs = self.objective.needs
+        for share in self._mine(cut):
+            packed = pack([batch.samples[row] for row in share], self.world.device)
+            scores = self.policy(packed, temperature=self.temperature, with_entropy=Stream.ENTROPY in needs)
+            if not share:
+                (scores.logp.sum() * 0.0).backward()
+                continue
+            scores = TokenScores(*(None if value is None else value.float() for value in scores))
+            output = self.objective.loss(loss_inputs(batch, share, scores, needs, denominators, step))
+            # FSDP averages gradients over ranks; the loss is a share of a global sum.
+            (output.loss * self.world.size).backward()
+            tally.add(output.metrics)
+            live_M[batch.columns(share)] = scores.logp.detach()
+            total += output.loss.detach()
+        return tally, float(self.world.sum(total))
+
+    def _apply(self, loss: float) -> float | None:
+        """Clip and update; the gradient's norm. If it or the loss is not finite, change nothing: None."""
+        limit = self.config.max_grad_norm or math.inf
+        norm = float(full(clip_grad_norm_(self.policy.parameters(), limit)))
+        usable = math.isfinite(loss) and math.isfinite(norm)
+        if usable:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm if usable else None
+
+    def _mine(self, cut: Sequence[list[int]]) -> Sequence[list[int]]:
+        return cut[self.world.rank :: self.world.size]
+
+    @contextmanager
+    def _scorer(self, stream: Stream) -> Iterator[Policy]:
+        """The policy in evaluation mode, or the reference."""
+        if stream is Stream.REF and self.reference is not None:
+            with self.reference.context():
+                yield self.reference.policy.eval()
+        else:
+            yield self.policy.eval()
