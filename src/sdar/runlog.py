@@ -137,7 +137,7 @@ class RunDir:
         streams: Sequence[Streams] = (),
         skills: Sequence[Sequence[str]] = (),
     ) -> None:
-        """Keep a step's episodes; `streams` and `skills` (what the teacher saw) are per trajectory, or empty."""
+        """Keep a step's episodes; `streams` and `skills` (names seen by the teacher): one each, or none."""
         records = [
             trajectory_record(trajectory, streams[i] if streams else {}, skills[i] if skills else ())
             for i, trajectory in enumerate(trajectories)
