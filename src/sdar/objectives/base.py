@@ -41,8 +41,8 @@ class Stream(StrEnum):
 class LossInputs:
     """One micro-batch. `logp_BT` and `entropy_BT` carry gradient, nothing else may; masks are boolean.
 
-    Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a value for; None
-    means all of them. A batch that breaks these rules raises `DataError`.
+    Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a
+    value for; None means all of them. A batch that breaks these rules raises `DataError`.
     """
 
     logp_BT: Tensor

@@ -1,0 +1,141 @@
+"""Loss and gradient of every built-in objective, derived by hand in NumPy: what the battery compares with.
+
+Nothing here uses autograd or the tensor functions of `ops`. Each oracle writes the loss per token and its
+derivative in the live log-prob; what an objective stops the gradient of is a constant in the derivative.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sdar.ops.reduce import Denominators
+from sdar.registry import Registry
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Expected(NamedTuple):
+    """The loss and its gradient with respect to `logp_BT` and `entropy_BT`."""
+
+    loss: float
+    grad_logp_BT: np.ndarray
+    grad_entropy_BT: np.ndarray
+
+
+Oracle = Callable[[Any, Tensors, Denominators, int], Expected]
+"""`(objective, tensors, denominators, step) -> Expected`; tensors by their name in `LossInputs`."""
+
+oracles: Registry[Oracle] = Registry("oracle")
+
+
+class Token(NamedTuple):
+    """A loss per token and its derivatives with respect to that token's log-prob and entropy."""
+
+    value_BT: np.ndarray
+    d_logp_BT: np.ndarray
+    d_entropy_BT: np.ndarray
+
+    def plus(self, coef: float, other: "Token") -> "Token":
+        """This loss plus `coef` times another."""
+        return Token(*(mine + coef * its for mine, its in zip(self, other, strict=True)))
+
+
+def _expected(objective: Any, x: Tensors, counts: Denominators, token: Token) -> Expected:
+    """Reduce a token loss: each derivative is scaled by the token's weight in the reduction."""
+    mask_BT = x["mask_BT"].astype(float)
+    weight_BT = {
+        "token": mask_BT / counts.tokens,
+        "sequence": mask_BT / mask_BT.sum(1, keepdims=True).clip(1) / counts.sequences,
+        "micro-batch-mean": mask_BT / mask_BT.sum() / max(counts.micro_batches, 1),
+    }[objective.reduction]
+    value_BT, d_logp_BT, d_entropy_BT = (weight_BT * part_BT for part_BT in token)
+    return Expected(float(value_BT.sum()), d_logp_BT, d_entropy_BT)
+
+
+def _policy(objective: Any, x: Tensors, adv_BT: np.ndarray) -> Token:
+    """The GRPO term. Without its clips: d/dlogp [-A r] = -A r, d/dlogp k3(logp, ref) = 1 - exp(ref - logp)."""
+    drift_BT = x["logp_BT"] - x["old_BT"]
+    ratio_BT = np.exp(np.minimum(drift_BT, 20))
+    floor_BT = np.where(adv_BT < 0, 1 - objective.clip_low, 0)
+    ceiling_BT = np.where(adv_BT < 0, objective.dual_clip, 1 + objective.clip_high)
+    free_BT = (ratio_BT > floor_BT) & (ratio_BT < ceiling_BT) & (drift_BT < 20)
+    clipped_BT = np.minimum(np.maximum(ratio_BT, floor_BT), ceiling_BT)
+    zeros_BT = np.zeros_like(adv_BT)
+    surrogate = Token(-adv_BT * clipped_BT, -adv_BT * ratio_BT * free_BT, zeros_BT)
+
+    distance_BT = x["ref_BT"] - x["logp_BT"]
+    growth_BT = np.exp(np.minimum(distance_BT, 20))
+    kl_BT = growth_BT - 1 - distance_BT
+    reference = Token(np.minimum(kl_BT, 10), np.where(kl_BT < 10, 1 - growth_BT, 0), zeros_BT)
+
+    entropy = Token(x["entropy_BT"], zeros_BT, np.ones_like(adv_BT))
+    token = Token(zeros_BT, zeros_BT, zeros_BT).plus(objective.pg_coef, surrogate)
+    return token.plus(objective.kl_coef, reference).plus(-objective.entropy_coef, entropy)
+
+
+def _taught(x: Tensors, value_BT: np.ndarray, d_logp_BT: np.ndarray) -> Token:
+    """A distillation term: 0 where there is no teacher."""
+    has_BT = x.get("teacher_mask_BT", True)
+    return Token(np.where(has_BT, value_BT, 0), np.where(has_BT, d_logp_BT, 0), np.zeros_like(value_BT))
+
+
+@oracles.register("skill-grpo")
+@oracles.register("grpo")
+def grpo(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term alone."""
+    return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"]))
+
+
+@oracles.register("opsd")
+def opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The loss -sg(gap) logp: its derivative is -gap."""
+    return _expected(objective, x, counts, _reverse_kl(x))
+
+
+@oracles.register("grpo-opsd")
+def grpo_opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term plus coef times that of `opsd`."""
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _reverse_kl(x))
+    return _expected(objective, x, counts, token)
+
+
+def _reverse_kl(x: Tensors) -> Token:
+    gap_BT = x["teacher_BT"] - x["logp_BT"]
+    return _taught(x, -gap_BT * x["logp_BT"], -gap_BT)
+
+
+@oracles.register("rlsd")
+def rlsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term with a constant factor, close to 1, on each advantage."""
+    agreement_BT = np.sign(x["adv_BT"]) * (x["teacher_BT"] - x["old_BT"])
+    bonus_BT = np.minimum(np.maximum(np.expm1(agreement_BT), -objective.eps), objective.eps)
+    decay = max(0.0, (objective.decay_steps - step) / objective.decay_steps) if objective.decay_steps else 1.0
+    bonus_BT = np.where(x.get("teacher_mask_BT", True), bonus_BT, 0)
+    adv_BT = x["adv_BT"] * (1 + objective.lam * decay * bonus_BT)
+    return _expected(objective, x, counts, _policy(objective, x, adv_BT))
+
+
+@oracles.register("skill-sd")
+def skill_sd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The product rule: d(rho k3) = rho' k3 + rho k3', each factor flat above its cut."""
+    drift_BT, gap_BT = x["logp_BT"] - x["old_BT"], x["teacher_BT"] - x["logp_BT"]
+    rho_BT, growth_BT = np.exp(np.minimum(drift_BT, 10)), np.exp(np.minimum(gap_BT, 20))
+    k3_BT = growth_BT - 1 - gap_BT
+    slope_BT = rho_BT * k3_BT * (drift_BT < 10) + rho_BT * (1 - growth_BT * (gap_BT < 20))
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _taught(x, rho_BT * k3_BT, slope_BT))
+    return _expected(objective, x, counts, token)
+
+
+@oracles.register("sdar")
+def sdar(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The gate is a constant, so the derivative of g (teacher - logp) is -g."""
+    gap_BT = x["teacher_BT"] - x["logp_BT"]
+    gate_BT = {
+        "gap": lambda: (1 + np.tanh(objective.beta * gap_BT / 2)) / 2,
+        "constant": lambda: np.ones_like(gap_BT),
+        "hard": lambda: np.where(gap_BT > 0, 1.0, 0.0),
+        "student-entropy": lambda: (1 + np.tanh(objective.beta * x["entropy_BT"] / 2)) / 2,
+    }[objective.gate]()
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _taught(x, gate_BT * gap_BT, -gate_BT))
+    return _expected(objective, x, counts, token)
