@@ -1,0 +1,115 @@
+"""Plays groups of episodes: one completion for every unfinished episode at a time."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sdar.envs.base import EnvSpec
+from sdar.errors import ConfigError
+from sdar.model.chat import Chat
+from sdar.rollout.agent import Episode
+from sdar.rollout.engine import Engine, Sampling
+from sdar.skills.context import SkillContext
+from sdar.types import ContextMode, Group, Task, Trajectory
+
+Progress = Callable[[int, int, int], None]
+"""Told (episodes that have ended, all episodes, successes) after every turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How episodes are played."""
+
+    context: ContextMode = ContextMode.TRANSCRIPT
+    """One growing sequence an episode, or a prompt of its own for each turn (the paper's way)."""
+    history: int = 2
+    """Past turns that a window prompt repeats."""
+    tasks_per_step: int = 8
+    """Tasks of one training step."""
+    group_size: int = 8
+    """Episodes of one task."""
+    temperature: float = 1.0
+    """Sampling temperature, which is also that of the log-probs that are trained on."""
+    max_tokens: int = 512
+    """Tokens of one completion."""
+    max_live: int = 256
+    """Episodes played side by side; later ones start as earlier ones end."""
+
+    def __post_init__(self) -> None:
+        least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ConfigError(f"rollout.{name} must be at least {value}, not {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")
+
+
+class Collector:
+    """Plays tasks of one environment with one engine."""
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        engine: Engine,
+        chat: Chat,
+        config: RolloutConfig,
+        skills: SkillContext | None = None,
+    ) -> None:
+        """`skills` are shown to the player itself."""
+        self.spec, self.engine, self.chat, self.config, self.skills = spec, engine, chat, config, skills
+
+    def collect(
+        self,
+        tasks: Sequence[Task],
+        group_size: int,
+        seed: int,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Group]:
+        """`group_size` episodes of each task, in the order of `tasks`.
+
+        The random numbers of a turn follow from `seed`, the task's id, the place in the group and the turn, so
+        it does not matter how tasks are ordered or shared out over processes. `sampling` is the config's by
+        default. Raises `ConfigError` for a task given twice, `ContextOverflow` for a first prompt that does
+        not fit.
+        """
+        config = self.config
+        sampling = sampling or Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+        if len({task.id for task in tasks}) < len(tasks):
+            raise ConfigError("a task is listed twice; for more episodes of a task use a larger group")
+        waiting = deque((task, index) for task in tasks for index in range(group_size))
+        total = len(waiting)
+        live: list[Episode] = []
+        ended: dict[tuple[str, int], Trajectory] = {}
+        try:
+            while waiting or live:
+                while waiting and len(live) < config.max_live:
+                    live.append(self._start(*waiting.popleft()))
+                completions = self.engine.generate([episode.request(seed) for episode in live], sampling)
+                for episode, completion in zip(live, completions, strict=True):
+                    episode.accept(completion)
+                over = [episode for episode in live if episode.end]
+                self._release(over)
+                live = [episode for episode in live if not episode.end]
+                ended |= {(episode.task.id, episode.index): episode.trajectory() for episode in over}
+                if on_progress:
+                    on_progress(len(ended), total, sum(trajectory.success for trajectory in ended.values()))
+        finally:
+            self._release(live)
+        return [Group(task, [ended[task.id, index] for index in range(group_size)]) for task in tasks]
+
+    def _start(self, task: Task, index: int) -> Episode:
+        return Episode(
+            self.spec.make(),
+            task,
+            index,
+            prompts=self.spec.prompts(),
+            chat=self.chat,
+            context=self.config.context,
+            history=self.config.history,
+            context_length=self.engine.context_length,
+            skills=self.skills,
+        )
+
+    def _release(self, episodes: Sequence[Episode]) -> None:
+        self.engine.release([episode.session for episode in episodes if episode.session is not None])
