@@ -111,7 +111,7 @@ class Seeker:
     """Looks for what the goal needs, then does the rest by the shortest way.
 
     `contents` is what it knows before it starts: nothing for the explorer, everything for the planner. `order`
-    is how it searches: `likely` places first (chance to find the object there, per step), or `random`. With
+    is how it searches: `likely` places first (by the chance of finding the object, per step), or `random`. With
     probability `noise` it gives a random or a plausible but wrong command instead.
     """
 
@@ -228,12 +228,15 @@ class Seeker:
         if self.order == "random":
             return sorted(spots, key=self._ranks.__getitem__)
         weights, likely = find_weights().get(kind, {}), likely_places(kind)
+        # In a plain placing task an object in such a place would have won the game before it began.
+        pointless = self.goal.place if self.goal.count == 1 and not self.goal.treatment else ""
         kinds = [type_of(spot) for spot in spots]
 
         def worth(spot: str) -> float:
             kind = type_of(spot)
             cost = 1 + (kind in _OPENABLE and spot not in self.belief.opened)
-            return weights.get(kind, 0.5) * (1 + (kind in likely)) / kinds.count(kind) / cost
+            chance = (kind != pointless) * weights.get(kind, 0.5) * (1 + (kind in likely)) / kinds.count(kind)
+            return chance / cost
 
         return sorted(spots, key=lambda spot: -worth(spot))
 

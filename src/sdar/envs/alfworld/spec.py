@@ -137,8 +137,8 @@ class AlfworldSpec(EnvSpec):
         game = self.game(task)
         contents = None
         if name == "planner":
-            names = game.names
-            contents = {names[spot]: [names[item] for item in game.contents[spot]] for spot in game.receptacles}
+            inside = ((spot, game.contents[spot]) for spot in game.receptacles)
+            contents = {game.names[spot]: [game.names[item] for item in items] for spot, items in inside}
         order = "random" if name == "wanderer" else "likely"
         return Seeker(game.task, words, noise=noise, order=order, contents=contents)
 
