@@ -1,0 +1,1 @@
+"""Playing episodes: engines that generate, episodes, groups, and the samples made of them."""

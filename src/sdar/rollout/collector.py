@@ -68,8 +68,8 @@ class Collector:
     ) -> list[Group]:
         """`group_size` episodes of each task, in the order of `tasks`.
 
-        The random numbers of a turn follow from `seed`, the task's id, the place in the group and the turn, so
-        it does not matter how tasks are ordered or shared out over processes. `sampling` is the config's by
+        The random numbers of a turn follow from `seed`, the task's id, the place in the group and the turn;
+        how tasks are ordered or shared out over processes does not matter. `sampling` is the config's by
         default. Raises `ConfigError` for a task given twice, `ContextOverflow` for a first prompt that does
         not fit.
         """

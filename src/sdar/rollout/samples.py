@@ -93,9 +93,9 @@ def build_samples(
 ) -> tuple[list[Sample], SampleReport]:
     """The samples of all trajectories, in order: one a turn in window mode, one an episode in a transcript.
 
-    With a `teacher`, its prompt is the student's first messages with the task's skills put in. One that leaves
-    the body no room in `context_length` raises `ContextOverflow`, or with `drop` the sample has no teacher; it
-    is never cut.
+    With a `teacher`, its prompt is the student's messages with the task's skills put in. One that leaves the
+    body no room in `context_length` raises `ContextOverflow`, or with `drop` the sample has no teacher; it is
+    never cut.
     """
     samples: list[Sample] = []
     skills: list[tuple[str, ...]] = []

@@ -1,9 +1,9 @@
 """Attention of new tokens over a `RaggedCache`, inside any stock transformers model.
 
 The model runs on one flat line of tokens, shape (1, N): the new tokens of all rows one after another, so no
-linear layer ever works on padding. Only attention looks at rows. The `AttentionInterface` of transformers hands
-the queries, keys and values of every layer to `_attention`, and the keyword argument `ragged` of the model's
-forward says what to do with them.
+linear layer ever works on padding. Only attention looks at rows. The `AttentionInterface` of transformers
+hands the queries, keys and values of every layer to `_attention`, and the keyword argument `ragged` of the
+model's forward says what to do with them.
 """
 
 from abc import ABC, abstractmethod

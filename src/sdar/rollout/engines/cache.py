@@ -22,7 +22,7 @@ class Row:
 
 
 class RaggedCache:
-    """At most `max_rows` rows of keys and values, a pair of tensors (rows, heads, length, head dim) a layer."""
+    """At most `max_rows` rows; each layer has keys and values of shape (rows, heads, length, head dim)."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
@@ -57,7 +57,7 @@ class RaggedCache:
         return rows
 
     def _take(self, others: list[Row]) -> Row:
-        """An empty row: one of the free ones at the end of `others`, a new one, or one that loses its session."""
+        """A free row from the end of `others`, a new one, or in the end one that loses its session."""
         if not (others and others[-1].session is None) and len(self._rows) < self.max_rows:
             self._rows.append(Row(len(self._rows)))
             return self._rows[-1]

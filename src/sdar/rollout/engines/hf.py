@@ -57,7 +57,7 @@ class HFEngine:
         self._stop_ids = frozenset(stop_ids)
         self._prefill_tokens = prefill_tokens
         self._cache = RaggedCache(max_rows)
-        self._like = model.get_input_embeddings().weight
+        self._like = next(model.parameters())
         model.set_attn_implementation(ATTENTION)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
