@@ -147,7 +147,7 @@ class RunDir:
 
     def write_eval(self, step: int, result: Mapping[str, Any]) -> None:
         """Keep the fixed panel's result at a step."""
-        write_atomic(self.eval_file(step), json.dumps(result, indent=1) + "\n")
+        write_atomic(self.eval_file(step), json.dumps(result) + "\n")
 
     def truncate_after(self, step: int) -> None:
         """Forget everything later than `step`, so that a resumed run continues as if it had stopped there."""
