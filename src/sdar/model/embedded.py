@@ -11,14 +11,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM,
 
 END_OF_TURN = "<|im_end|>"
 PAD = "<|endoftext|>"
-SPECIAL_TOKENS = (PAD, "<|im_start|>", END_OF_TURN)
-ROLE_TOKENS = ("system\n", "user\n", "assistant\n")
+HEADERS = tuple(f"<|im_start|>{role}\n" for role in ("system", "user", "assistant"))
+SPECIAL_TOKENS = (PAD, *HEADERS, END_OF_TURN)
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """Qwen's template without the line break between messages: a turn of a text game is short, every token counts."""
+
+_PIECES = Regex(r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +44,26 @@ class EmbeddedConfig:
 
 
 def build_tokenizer(texts: Iterable[str], config: EmbeddedConfig) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer: whole words and whole numbers become one token each where they are frequent.
+    """Train a byte-level BPE tokenizer: a frequent word, and a frequent name like `drawer 2`, is one token.
 
-    Byte-level, so that any text has a tokenisation; numbers are not cut into digits as in Qwen, because in these
-    games a number is a name.
+    Byte-level, so that any text has a tokenisation. A name with its number is one piece, because what a small
+    model has to learn first is to copy names, and one token is copied sooner than two.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"), "isolated"),
+            pre_tokenizers.Split(_PIECES, "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab_size - len(ROLE_TOKENS),
+        vocab_size=config.vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens(list(ROLE_TOKENS))
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN,

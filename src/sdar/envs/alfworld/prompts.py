@@ -23,6 +23,7 @@ _ROLE = "You are a skilled household robot. You act in a text world, one command
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LAST = 30
 _LISTING = re.compile(r"You are in the middle of a room\. Looking quickly around you, you see ")
+_FILLER = re.compile(r"\b(?:an?|the|you|and|it|is|are|see)\b|[,.]", re.IGNORECASE)
 _SAID_TWICE = re.compile(r"^You (?:arrive at [a-z]+ \d+|open the [a-z]+ \d+)\. ")
 
 
@@ -98,13 +99,14 @@ class CompactPrompts:
 
 
 def squeeze(text: str) -> str:
-    """An observation without the banner and without what the rest of it repeats.
+    """An observation without the banner, without what the rest of it repeats, and without articles and the like.
 
-    >>> squeeze("You arrive at desk 1. On the desk 1, you see a mug 1.")
-    'On the desk 1, you see a mug 1.'
+    >>> squeeze("You arrive at desk 1. On the desk 1, you see a mug 1, and a pen 2.")
+    'On desk 1 mug 1 pen 2'
     """
-    text = _LISTING.sub("You see ", text.replace(WELCOME, "").strip()).replace("\n\n", "\n")
-    return _SAID_TWICE.sub("", text)
+    text = _LISTING.sub("", text.replace(WELCOME, "").strip()).replace("\n\n", "\n")
+    words = _FILLER.sub(" ", _SAID_TWICE.sub("", text))
+    return "\n".join(" ".join(line.split()) for line in words.splitlines())
 
 
 def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
