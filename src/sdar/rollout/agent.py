@@ -8,7 +8,7 @@ from sdar.errors import ContextOverflow
 from sdar.model.chat import Chat
 from sdar.rollout.engine import Request
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, ContextMode, EndReason, Message, StopReason, Task, Trajectory, Turn
+from sdar.types import Completion, ContextMode, EndReason, Message, Observation, StopReason, Task, Trajectory, Turn
 
 
 def turn_seed(seed: int, task_id: str, index: int, turn: int) -> int:
@@ -61,6 +61,11 @@ class Episode:
     def session(self) -> Hashable:
         """Under which the engine may keep its cache; None in window mode, where prompts do not grow."""
         return (self.task.id, self.index) if self._context is ContextMode.TRANSCRIPT else None
+
+    @property
+    def observation(self) -> Observation:
+        """What the player sees now."""
+        return self._now
 
     def request(self, seed: int) -> Request:
         """What to ask of the engine now; the random numbers follow from `seed`, task, index and turn."""

@@ -115,10 +115,12 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
-    ragged: Step,
+    ragged: Step | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls: query (1, H, N, D), key and value (1, KV, N, D) -> (1, N, H, D), None."""
+    if ragged is None:
+        raise ConfigError("the hf engine does not support models that keep keyword arguments from attention")
     for option in ("sliding_window", "softcap", "s_aux"):
         if unused.get(option) is not None:
             raise ConfigError(f"the hf engine does not support models with {option} attention")

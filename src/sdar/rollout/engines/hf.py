@@ -43,7 +43,7 @@ class HFEngine:
         max_rows: int = 256,
         prefill_tokens: int = 16384,
     ) -> None:
-        """Take over `model`.
+        """Take over `model`; `ConfigError` when its attention is not plain causal attention.
 
         Args:
             model: kept as it is in dtype and device.
@@ -59,6 +59,7 @@ class HFEngine:
         self._cache = RaggedCache(max_rows)
         self._like = next(model.parameters())
         model.set_attn_implementation(ATTENTION)
+        self.generate([Request([0], seed=0)], Sampling(max_tokens=1))
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """See `Engine.generate`. A session may occur once in a call."""
