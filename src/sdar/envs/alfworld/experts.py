@@ -110,8 +110,8 @@ class Belief:
 class Seeker:
     """Looks for what the goal needs, then does the rest by the shortest way.
 
-    `contents` is what it knows before it starts: nothing for the explorer, everything for the planner. `order`
-    is how it searches: `likely` places first (by the chance of finding the object, per step), or `random`. With
+    `contents` is what it knows at the start: nothing for the explorer, everything for the planner. `order` is
+    how it searches: `likely` places first (by the chance of a find, per step it costs), or `random`. With
     probability `noise` it gives a random or a plausible but wrong command instead.
     """
 
