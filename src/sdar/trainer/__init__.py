@@ -1,0 +1,1 @@
+"""The training loop and its parts; `sdar.trainer.loop` is read first."""

@@ -58,7 +58,12 @@ class Batch:
     @property
     def teacher_lengths(self) -> list[int]:
         """Tokens of each sample behind the teacher's prompt."""
-        return [len(sample.teacher_prompt or sample.prompt) + len(sample.body) for sample in self.samples]
+        return [len(sample.teacher_prompt) + len(sample.body) for sample in self.samples]
+
+    @property
+    def taught(self) -> list[int]:
+        """Rows that have a teacher."""
+        return [row for row, sample in enumerate(self.samples) if sample.teacher_prompt]
 
     def columns(self, rows: Sequence[int]) -> Tensor:
         """Indices into a stream of the policy tokens of `rows`, in that order."""
@@ -75,16 +80,15 @@ class Batch:
 def pack(samples: Sequence[Sample], device: torch.device, *, teacher: bool = False) -> Packed:
     """Put samples end to end, without padding; their policy tokens are the scored ones, in order.
 
-    With `teacher` the body follows the teacher's prompt; a sample that has none keeps its own prompt, so its
-    gap is that of the student to itself. Without samples, two tokens of which one is scored: a rank that has
-    no work left runs the same collectives as the others.
+    With `teacher` each body follows its teacher's prompt, which it must have. Without samples the result is two
+    tokens of which one is scored, so that a rank that has no work left runs the same collectives as the others.
     """
     if not samples:
         zeros = torch.zeros(2, dtype=torch.int64, device=device)
         return Packed(tokens=zeros, positions=zeros, seqlens=(2,), select=zeros[:1], targets=zeros[:1])
     tokens, selects, seqlens, first = [], [], [], 0
     for sample in samples:
-        prompt = sample.teacher_prompt if teacher and sample.teacher_prompt else sample.prompt
+        prompt = sample.teacher_prompt if teacher else sample.prompt
         body = np.asarray(sample.body, np.int64)
         tokens += [np.asarray(prompt, np.int64), body]
         selects.append(np.flatnonzero(sample.policy) + (first + len(prompt) - 1))
@@ -118,13 +122,13 @@ def loss_inputs(
     def matrix(flat: Tensor) -> Tensor:
         return torch.zeros(mask_BT.shape, dtype=flat.dtype, device=flat.device).masked_scatter(mask_BT, flat)
 
-    frozen = {
-        f"{stream.value}_BT": matrix(batch.streams[stream][columns])
-        for stream in needs
-        if stream in batch.streams
-    }
+    present = needs & batch.streams.keys()
+    optional = {f"{stream.value}_BT": matrix(batch.streams[stream][columns]) for stream in present}
+    if Stream.TEACHER in present:
+        taught_B = [bool(batch.samples[row].teacher_prompt) for row in rows]
+        optional["teacher_mask_BT"] = mask_BT & torch.tensor(taught_B, device=mask_BT.device)[:, None]
     if scores.entropy is not None:
-        frozen["entropy_BT"] = matrix(scores.entropy)
+        optional["entropy_BT"] = matrix(scores.entropy)
     return LossInputs(
         logp_BT=matrix(scores.logp),
         mask_BT=mask_BT,
@@ -132,7 +136,7 @@ def loss_inputs(
         turn_BT=matrix(batch.turn_M[columns]),
         denominators=denominators,
         step=step,
-        **frozen,
+        **optional,
     )
 
 

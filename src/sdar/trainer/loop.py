@@ -20,17 +20,17 @@ from sdar.model.chat import Chat
 from sdar.objectives.base import Stream
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
-from sdar.rollout.samples import build_samples
+from sdar.rollout.samples import Overflow, SampleReport, build_samples
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
 from sdar.trainer.batch import Batch
 from sdar.trainer.checkpoint import Checkpoints, latest
 from sdar.trainer.interrupt import graceful
-from sdar.trainer.metrics import rollout_metrics, score_metrics, token_streams
+from sdar.trainer.metrics import rollout_metrics, score_metrics, teacher_metrics, token_streams
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock
 from sdar.trainer.weight_sync import sync_weights
-from sdar.types import Group, Task
+from sdar.types import Group, Task, Trajectory
 
 
 class OldLogps(StrEnum):
@@ -52,6 +52,8 @@ class TrainConfig:
     """Training steps between two evaluations; 0 evaluates only before the first step and after the last."""
     old_logps: OldLogps = OldLogps.ROLLOUT
     """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
+    teacher_overflow: Overflow = Overflow.RAISE
+    """A teacher's prompt that leaves no room for the episode is an error, or that sample has no teacher."""
     record: int = 8
     """Trajectories whose tokens and streams are kept each step."""
 
@@ -125,29 +127,28 @@ class Trainer:
         return done
 
     def step(self, step: int) -> dict[str, float]:
-        """Training step `step`, counted from 1; its metrics, the same on every rank."""
+        """Training step `step`, counted from 1; its metrics."""
         clock, learner = Clock(), self.learner
         with clock.phase("step"):
             with clock.phase("rollout"):
                 groups = self._collect(step)
             with clock.phase("score"):
-                trajectories = [trajectory for group in groups for trajectory in group.trajectories]
-                samples, report = build_samples(
-                    trajectories,
-                    chat=self.chat,
-                    teacher=self.teacher,
-                    context_length=self.engine.context_length,
-                )
-                batch = Batch.build(samples, advantages(groups, self.advantage), learner.world.device)
+                batch, report = self._assemble(groups)
                 self._score(batch)
             with clock.phase("train"):
                 learned = learner.learn(batch, step, self.config.steps)
             with clock.phase("sync"):
                 sync_weights(learner.policy, self.engine)
         if learner.world.is_main:
-            kept = trajectories[: self.config.record]
+            kept = flatten(groups)[: self.config.record]
             self.run.write_trajectories(step, kept, token_streams(batch, learned, len(kept)), report.skills)
-        return rollout_metrics(groups) | score_metrics(batch, learned) | learned.metrics | clock.seconds
+        return {
+            **rollout_metrics(groups),
+            **teacher_metrics(report),
+            **score_metrics(batch, learned),
+            **learned.metrics,
+            **clock.seconds,
+        }
 
     def _collect(self, step: int) -> list[Group]:
         """The groups of a step in the tasks' order; every rank plays its share of them and gets all."""
@@ -162,6 +163,17 @@ class Trainer:
             self.collector.collect(mine, rollout.group_size, derive(self.config.seed, step), on_progress=show)
         )
         return [shares[i % world.size][i // world.size] for i in range(len(chosen))]
+
+    def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:
+        """The samples of all groups, with their advantages."""
+        samples, report = build_samples(
+            flatten(groups),
+            chat=self.chat,
+            teacher=self.teacher if Stream.TEACHER in self.learner.objective.needs else None,
+            context_length=self.engine.context_length,
+            overflow=self.config.teacher_overflow,
+        )
+        return Batch.build(samples, advantages(groups, self.advantage), self.learner.world.device), report
 
     def _score(self, batch: Batch) -> None:
         """Fill in the streams that the objective needs, all at the weights of the start of the step."""
@@ -192,6 +204,11 @@ class Trainer:
             self.run.truncate_after(done if path else -1)
         sync_weights(self.learner.policy, self.engine)
         return done
+
+
+def flatten(groups: Sequence[Group]) -> list[Trajectory]:
+    """All trajectories, group after group."""
+    return [trajectory for group in groups for trajectory in group.trajectories]
 
 
 def step_tasks(num_tasks: int, per_step: int, seed: int, step: int) -> list[int]:

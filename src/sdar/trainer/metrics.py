@@ -1,9 +1,11 @@
 """What a step says by itself: about its episodes, its scores, and single tokens for the viewer."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from sdar.objectives.base import Stream
+from sdar.rollout.samples import SampleReport
 from sdar.trainer.batch import Batch
 from sdar.trainer.step import Learned
 from sdar.types import EndReason, Group, Trajectory
@@ -36,12 +38,22 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     return metrics
 
 
+def teacher_metrics(report: SampleReport) -> dict[str, float]:
+    """What the teacher saw: for each skill, the number of trajectories it was shown with (`skills/<name>`)."""
+    shown = Counter(name for names in report.skills for name in names)
+    return {
+        "teacher/prompt_tokens": float(report.teacher_prompt_tokens),
+        "teacher/overflow": float(report.teacher_overflow),
+        **{f"skills/{name}": float(shown[name]) for name in sorted(shown)},
+    }
+
+
 def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
     """Sizes of the batch, the gap to the teacher, and how far the engine's log-probs are from the trainer's.
 
     `mismatch/*` compares them before any update of the step, on the tokens of the first mini-batch: mean and
-    largest |trainer - engine|, and the k3 estimate of KL(engine || trainer). `teacher/gap` is teacher -
-    engine.
+    largest |trainer - engine|, and the k3 estimate of KL(engine || trainer). `teacher/gap_start` is the mean
+    of teacher - engine, `teacher/positive` the share of tokens where that is above 0.
     """
     metrics = {
         "batch/samples": float(len(batch.samples)),
@@ -57,8 +69,11 @@ def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
             "mismatch/kl": float((difference.expm1() - difference).mean()),
         }
     if (teacher_M := batch.streams.get(Stream.TEACHER)) is not None and teacher_M.numel():
-        gap = (teacher_M - batch.rollout_M).double()
-        metrics |= {"teacher/gap": float(gap.mean()), "teacher/positive": float((gap > 0).double().mean())}
+        gap = (teacher_M - batch.rollout_M)[batch.columns(batch.taught)].double()
+        metrics |= {
+            "teacher/gap_start": float(gap.mean()),
+            "teacher/positive": float((gap > 0).double().mean()),
+        }
     return metrics
 
 

@@ -137,11 +137,15 @@ class Learner:
 
     @torch.no_grad()
     def score(self, batch: Batch, stream: Stream) -> Tensor:
-        """Log-probs (M,) of the batch's policy tokens under the current weights, or the reference's."""
+        """Log-probs (M,) of the batch's policy tokens by the current weights, the teacher or the reference.
+
+        Samples without a teacher have 0 for the teacher's.
+        """
         teacher = stream is Stream.TEACHER
         lengths = batch.teacher_lengths if teacher else batch.lengths
+        todo = batch.taught if teacher else range(len(lengths))
         out_M = torch.zeros_like(batch.rollout_M)
-        cut = micro_batches(range(len(lengths)), lengths, self.config.micro_tokens, self.world.size)
+        cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
         with self._scorer(stream) as policy:
             for rows in self._mine(cut):
                 packed = pack([batch.samples[row] for row in rows], self.world.device, teacher=teacher)
@@ -193,7 +197,7 @@ class Learner:
                 (scores.logp.sum() * 0.0).backward()
                 continue
             scores = TokenScores(*(None if value is None else value.float() for value in scores))
-            output = self.objective.loss(loss_inputs(batch, share, scores, needs, denominators, step))
+            output = self.objective.loss(loss_inputs(batch, share, scores, needs, denominators, step - 1))
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()
             tally.add(output.metrics)

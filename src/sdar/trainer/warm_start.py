@@ -1,0 +1,217 @@
+"""Builds the embedded model: a small causal LM trained on demonstrations of the environment's experts.
+
+Half of the demonstrations show skills and are near-expert; the other half show none and err often. So the model
+plays much better with skills than without: its skill-conditioned self has something to teach. This is ordinary
+supervised training; the run that follows does the rest.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+from transformers import PreTrainedTokenizerBase
+
+import sdar
+from sdar.envs.base import EnvSpec
+from sdar.errors import ConfigError
+from sdar.model.chat import Chat
+from sdar.model.embedded import EmbeddedConfig, build_model, build_tokenizer
+from sdar.model.load import save_model
+from sdar.model.policy import Packed, Policy
+from sdar.paths import data_dir
+from sdar.rollout.agent import Episode
+from sdar.rollout.collector import RolloutConfig
+from sdar.rollout.samples import Sample, build_samples
+from sdar.skills.context import SkillContext
+from sdar.types import Completion, StopReason, Task, Trajectory
+
+Progress = Callable[[int, int, float], None]
+"""Told (steps done, all steps, loss)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartConfig:
+    """How the embedded model is made."""
+
+    model: EmbeddedConfig = field(default_factory=EmbeddedConfig)
+    """Shape of the model."""
+    steps: int = 800
+    """Optimizer updates."""
+    demonstrations: int = 16
+    """Demonstrations in one update; half of them show skills."""
+    lr: float = 3e-3
+    """Largest learning rate; it rises over the first 30 updates and then falls linearly."""
+    skilled_expert: str = "explorer"
+    """Expert of the demonstrations with skills."""
+    skilled_noise: float = 0.05
+    """Share of wrong steps in demonstrations with skills."""
+    plain_expert: str = "wanderer"
+    """Expert of the demonstrations without skills."""
+    plain_noise: float = 0.4
+    """Share of wrong steps in demonstrations without skills."""
+    text_weight: float = 1.0
+    """Weight of what the environment says, against 1 for what the expert says."""
+    seed: int = 0
+    """Decides weights, tasks and mistakes."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.demonstrations < 2:
+            raise ConfigError("warm_start.steps must be at least 1 and warm_start.demonstrations at least 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """Everything that the embedded model depends on."""
+
+    spec: EnvSpec
+    skills: SkillContext
+    rollout: RolloutConfig
+    config: WarmStartConfig
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the settings, the skill texts and the sources that make demonstrations and the model."""
+        settings = {
+            "env": [type(self.spec).__name__, asdict(self.spec)],
+            "skills": [self.skills.bank.fingerprint, str(self.skills.detail)],
+            "context": [str(self.rollout.context), self.rollout.history],
+            "config": asdict(self.config),
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        root = Path(sdar.__file__).parent
+        for part in ("envs", "skills", "model", "rollout/agent.py", "trainer/warm_start.py"):
+            path = root / part
+            for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+                digest.update(source.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def directory(self) -> Path:
+        """Where the finished model is kept."""
+        return data_dir() / "models" / f"embedded-{self.fingerprint[:16]}"
+
+    def ensure(self, device: torch.device, on_progress: Progress | None = None) -> Path:
+        """The directory of the model, which is built unless it is there."""
+        target = self.directory
+        if not (target / "config.json").is_file():
+            policy, tokenizer = self.build(device, on_progress)
+            partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+            save_model(policy.model, tokenizer, partial)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.replace(target)
+        return target
+
+    def build(
+        self, device: torch.device, on_progress: Progress | None = None
+    ) -> tuple[Policy, PreTrainedTokenizerBase]:
+        """Train the tokenizer and the model from scratch."""
+        config = self.config
+        tokenizer = build_tokenizer(self._texts(), config.model)
+        policy = Policy(build_model(tokenizer, config.model, config.seed)).to(device).train()
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=config.lr, weight_decay=0.01, fused=True)
+        demonstrations = self._demonstrations(Chat(tokenizer), tokenizer)
+        for step in range(config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * min(1.0, (step + 1) / 30) * (1 - step / config.steps)
+            samples = [next(demonstrations) for _ in range(config.demonstrations)]
+            packed, weights = _pack(samples, config.text_weight, device)
+            loss = -(policy(packed).logp * weights).sum()
+            loss.backward()
+            clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            if on_progress:
+                on_progress(step + 1, config.steps, float(loss.detach()))
+        return policy.eval(), tokenizer
+
+    def _texts(self) -> Iterator[str]:
+        """What the tokenizer learns from: skills, prompts, observations and answers of 400 episodes."""
+        for skill in self.skills.bank.skills:
+            yield self.skills.section((skill,))
+        prompts = self.spec.prompts()
+        tasks = self.spec.tasks(self.spec.splits()[0])
+        for number in range(400):
+            env, task = self.spec.make(), tasks[_draw(len(tasks), self.config.seed, 1, number)]
+            observation = env.reset(task)
+            expert = self.spec.expert(self.config.skilled_expert, env, task, number, noise=0.3)
+            yield from (message.content for message in prompts.opening(observation))
+            while True:
+                action = expert.act(observation)
+                step = env.step(prompts.answer(action))
+                observation = step.observation
+                yield prompts.answer(action)
+                if step.done or step.truncated:
+                    break
+                yield from (message.content for message in prompts.following(observation))
+
+    def _demonstrations(self, chat: Chat, tokenizer: PreTrainedTokenizerBase) -> Iterator[Sample]:
+        """Samples without end, in turn with and without skills."""
+        tasks, number = self.spec.tasks(self.spec.splits()[0]), 0
+        while True:
+            task = tasks[_draw(len(tasks), self.config.seed, 2, number)]
+            trajectory = self._demonstrate(task, number, chat, tokenizer, skilled=number % 2 == 0)
+            yield from build_samples(
+                [trajectory], chat=chat, teacher=None, context_length=self.config.model.context_length
+            )[0]
+            number += 1
+
+    def _demonstrate(
+        self, task: Task, number: int, chat: Chat, tokenizer: PreTrainedTokenizerBase, *, skilled: bool
+    ) -> Trajectory:
+        config, env, prompts = self.config, self.spec.make(), self.spec.prompts()
+        episode = Episode(
+            env,
+            task,
+            0,
+            prompts=prompts,
+            chat=chat,
+            context=self.rollout.context,
+            history=self.rollout.history,
+            context_length=config.model.context_length,
+            skills=self.skills if skilled else None,
+        )
+        name, noise = (
+            (config.skilled_expert, config.skilled_noise) if skilled else (config.plain_expert, config.plain_noise)
+        )
+        expert = self.spec.expert(name, env, task, number, noise=noise)
+        while not episode.end:
+            text = prompts.answer(expert.act(episode.observation))
+            tokens = (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id)
+            episode.accept(Completion(tokens, (0.0,) * len(tokens), StopReason.STOP))
+        return episode.trajectory()
+
+
+def _pack(samples: Sequence[Sample], text_weight: float, device: torch.device) -> tuple[Packed, torch.Tensor]:
+    """All samples end to end; every token but the first of a sample is scored, with a weight.
+
+    The expert's tokens share a weight of 1, all other tokens a weight of `text_weight`.
+    """
+    tokens = [np.array([*sample.prompt, *sample.body]) for sample in samples]
+    chosen = [np.array([*[False] * len(sample.prompt), *sample.policy])[1:] for sample in samples]
+    starts = np.cumsum([0, *map(len, tokens)])
+    select = np.concatenate([np.arange(start, start + len(t) - 1) for start, t in zip(starts, tokens, strict=False)])
+    flat, policy = np.concatenate(tokens), np.concatenate(chosen)
+    weights = np.where(policy, 1 / policy.sum(), text_weight / max(1, (~policy).sum()))
+    positions = np.concatenate([np.arange(len(t)) for t in tokens])
+    tensors = (torch.from_numpy(array).to(device) for array in (flat, positions, select, flat[select + 1]))
+    flat_N, positions_N, select_M, targets_M = tensors
+    packed = Packed(
+        tokens=flat_N,
+        positions=positions_N,
+        seqlens=tuple(len(t) for t in tokens),
+        select=select_M,
+        targets=targets_M,
+    )
+    return packed, torch.from_numpy(weights).float().to(device)
+
+
+def _draw(size: int, *key: int) -> int:
+    """An index below `size` that follows from `key`."""
+    return int(np.random.default_rng(list(key)).integers(size))

@@ -1,0 +1,68 @@
+"""Two processes give what one gives: the same episodes, losses, gradients and updates, up to float noise."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.e2e.worker import SETUPS
+from tests.runs import timeless, tiny_trainer
+
+from sdar.runlog import RunDir, read_metrics, read_trajectories
+from sdar.trainer.checkpoint import latest
+from sdar.trainer.distributed import World, join
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with join() as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("two")
+    paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), "default", "idle-rank"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, timeout=240)
+    return directory
+
+
+@pytest.mark.parametrize("name", ["default", "idle-rank"])
+def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / name, world, **SETUPS[name])
+    trainer.train()
+    one, two = trainer.run, RunDir.open(two_ranks / name)
+
+    for alone, shared in zip(timeless(read_metrics(one)), timeless(read_metrics(two)), strict=True):
+        assert alone.keys() == shared.keys()
+        for metric in alone.keys() - {"batch/micro_batches"}:
+            tolerance = {"abs": 1e-5} if metric.startswith("mismatch/") else {"rel": 1e-3, "abs": 1e-5}
+            assert shared[metric] == pytest.approx(alone[metric], **tolerance), metric
+    assert [episode["turns"][0]["tokens"] for episode in read_trajectories(one, 1)] == [
+        episode["turns"][0]["tokens"] for episode in read_trajectories(two, 1)
+    ]
+    before, after_one, after_two = (dict(model) for model in (start(trainer), final(one), final(two)))
+    moved = sum(float((after_one[key] - before[key]).square().sum()) for key in before)
+    apart = sum(float((after_one[key] - after_two[key]).square().sum()) for key in before)
+    assert apart < 1e-4 * moved
+
+
+def start(trainer: object) -> dict[str, torch.Tensor]:
+    from tests.tiny import tiny_model
+
+    return dict(tiny_model().named_parameters())
+
+
+def final(run: RunDir) -> dict[str, torch.Tensor]:
+    path = latest(run.checkpoints)
+    assert path is not None
+    return load_file(path / "model" / "model.safetensors")

@@ -1,0 +1,125 @@
+"""A whole training run in a second: the toy corridor, a tiny random model, the real engine and trainer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdar.model.chat import Chat
+from sdar.model.policy import Policy
+from tests.tiny import tiny_model, tiny_tokenizer
+
+from sdar.advantages import AdvantageConfig
+from sdar.envs.base import Env
+from sdar.envs.toy import ToyEnv, ToySpec
+from sdar.objectives.base import Objective
+from sdar.objectives.sdar import SDAR
+from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.engines.hf import HFEngine
+from sdar.runlog import RunDir
+from sdar.skills.bank import Skill, SkillBank
+from sdar.skills.context import SkillContext
+from sdar.skills.retrieval import retrievals
+from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints
+from sdar.trainer.distributed import World, shard
+from sdar.trainer.loop import TrainConfig, Trainer
+from sdar.trainer.metrics import rollout_metrics
+from sdar.trainer.step import Learner, OptimConfig, Reference, make_optimizer
+from sdar.types import Step
+
+
+class LooseEnv(ToyEnv):
+    """A corridor that takes any text for a move, so that a random model sometimes finds the door."""
+
+    def step(self, text: str) -> Step:
+        return super().step("right" if len(text) % 2 else "left")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooseSpec(ToySpec):
+    def make(self) -> Env:
+        return LooseEnv(self.max_turns)
+
+
+@dataclass
+class Quiet:
+    """A progress that remembers."""
+
+    steps: list[int] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
+        pass
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.steps.append(step)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def tiny_trainer(
+    path: Path,
+    world: World,
+    *,
+    steps: int = 6,
+    objective: Objective | None = None,
+    rollout: RolloutConfig | None = None,
+    optim: OptimConfig | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    **train: Any,
+) -> Trainer:
+    """All parts of a run in `path`, which is made or continued."""
+    objective = objective or SDAR(coef=0.1)
+    rollout = rollout or RolloutConfig(tasks_per_step=4, group_size=2, max_tokens=6)
+    optim = optim or OptimConfig(lr=1e-2, mini_batch=4, micro_tokens=200, warmup_steps=2)
+    chat, spec = Chat(tiny_tokenizer()), LooseSpec(max_turns=4)
+    engine = HFEngine(tiny_model(), stop_ids=chat.stop_ids)
+    policy = Policy(tiny_model())
+    reference = Reference.of(policy)
+    shard(policy, world)
+    if reference.is_copy:
+        shard(reference.policy, world)
+    skills = SkillBank("toy", (Skill("walk", "", "Walk.", "Walk to the door."),))
+    collector = Collector(spec, engine, chat, rollout)
+
+    def evaluate(step: int) -> dict[str, float]:
+        groups = collector.collect(spec.panel("held_out").tasks, 1, seed=0)
+        return {"eval/entropy": rollout_metrics(groups)["rollout/entropy"]}
+
+    if world.is_main and not path.exists():
+        RunDir.create(path.parent, path.name, "", exact=True)
+    world.barrier()
+    run = RunDir.open(path)
+    return Trainer(
+        config=TrainConfig(steps=steps, eval_every=2, **train),
+        advantage=AdvantageConfig(),
+        tasks=spec.tasks("train"),
+        collector=collector,
+        engine=engine,
+        chat=chat,
+        teacher=SkillContext(skills, retrievals["all"]),
+        learner=Learner(
+            policy=policy,
+            optimizer=make_optimizer(policy, optim),
+            objective=objective,
+            config=optim,
+            world=world,
+            temperature=rollout.temperature,
+            reference=reference,
+        ),
+        checkpoints=Checkpoints(
+            run.checkpoints,
+            checkpoint or CheckpointConfig(every=2),
+            world,
+            lambda path: engine.model.save_pretrained(path),
+        ),
+        run=run,
+        evaluate=evaluate,
+        progress=Quiet(),
+    )
+
+
+def timeless(metrics: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Metrics without those that measure time."""
+    return [{name: value for name, value in step.items() if not name.startswith("time/")} for step in metrics]
