@@ -1,27 +1,16 @@
-"""Success on a fixed panel of tasks, with intervals. No torch: whatever collects episodes can be evaluated.
+"""Plays a fixed panel of tasks. No torch: whatever collects episodes can be evaluated."""
 
-The unit of chance is the task. One sample a task gives a Wilson interval; several give a percentile bootstrap
-over tasks. Results on different panels are never compared.
-"""
-
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from statistics import NormalDist
-from typing import Any, NamedTuple, Protocol, TypeVar
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from sdar.envs.base import Panel
-from sdar.errors import ConfigError, DataError
+from sdar.errors import ConfigError
+from sdar.results import EvalResult, Outcome
 from sdar.rollout.engine import Sampling
-from sdar.types import EndReason, Group, Task
+from sdar.types import Group, Task
 
 T = TypeVar("T")
-FORMAT = 1
-CONFIDENCE = 0.95
-RESAMPLES = 10_000
 
 OnProgress = Callable[[int, int, int], None]
 """(episodes done, episodes in all, successes so far)."""
@@ -76,121 +65,6 @@ class Ranks(Protocol):
         """The `item` of every rank, in rank order, on every rank."""
 
 
-class Interval(NamedTuple):
-    """A rate with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What happened on one task; one entry for each sample."""
-
-    task: str
-    kind: str
-    success: tuple[bool, ...]
-    reward: tuple[float, ...]
-    turns: tuple[int, ...]
-    invalid: tuple[int, ...]
-    truncated: tuple[bool, ...]
-    tokens: tuple[int, ...]
-
-    @classmethod
-    def of(cls, group: Group) -> "Outcome":
-        """Read a group of episodes."""
-        episodes = group.trajectories
-        return cls(
-            task=group.task.id,
-            kind=group.task.kind,
-            success=tuple(episode.success for episode in episodes),
-            reward=tuple(episode.reward for episode in episodes),
-            turns=tuple(len(episode.turns) for episode in episodes),
-            invalid=tuple(episode.num_invalid for episode in episodes),
-            truncated=tuple(episode.end is not EndReason.DONE for episode in episodes),
-            tokens=tuple(episode.num_tokens for episode in episodes),
-        )
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
-        """Read one back."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
-
-    @property
-    def rate(self) -> float:
-        """Share of samples that succeeded."""
-        return sum(self.success) / len(self.success)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalResult:
-    """Outcomes on a panel, in its order, and what they were made with."""
-
-    panel: str
-    fingerprint: str
-    samples: int
-    temperature: float
-    seed: int
-    skills: str
-    """Retrieval rule of the skills in the student's own prompt; empty: it saw none."""
-    outcomes: tuple[Outcome, ...]
-
-    @cached_property
-    def success(self) -> Interval:
-        """Share of episodes that succeeded."""
-        return rate_interval([outcome.success for outcome in self.outcomes])
-
-    @cached_property
-    def by_kind(self) -> dict[str, Interval]:
-        """Success of each task kind."""
-        kinds: dict[str, list[tuple[bool, ...]]] = {}
-        for outcome in self.outcomes:
-            kinds.setdefault(outcome.kind, []).append(outcome.success)
-        return {kind: rate_interval(kinds[kind]) for kind in sorted(kinds)}
-
-    def pass_at(self, k: int) -> float:
-        """Chance that one of `k` samples of a task succeeds, estimated without bias from all samples."""
-        if k > self.samples:
-            raise ConfigError(f"pass@{k} needs at least {k} samples a task, not {self.samples}")
-        missed = [math.comb(self.samples - sum(o.success), k) for o in self.outcomes]
-        return 1 - sum(missed) / (len(missed) * math.comb(self.samples, k))
-
-    @cached_property
-    def summary(self) -> dict[str, float]:
-        """The numbers of the whole panel; `invalid` is per turn, the others are per episode."""
-        episodes = self.samples * len(self.outcomes)
-        turns = sum(sum(o.turns) for o in self.outcomes)
-        return {
-            "success": self.success.value,
-            "success_low": self.success.low,
-            "success_high": self.success.high,
-            "reward": math.fsum(math.fsum(o.reward) for o in self.outcomes) / episodes,
-            "turns": turns / episodes,
-            "tokens": sum(sum(o.tokens) for o in self.outcomes) / episodes,
-            "invalid": sum(sum(o.invalid) for o in self.outcomes) / max(1, turns),
-            "truncated": sum(sum(o.truncated) for o in self.outcomes) / episodes,
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, with the summary and the success by kind for other readers."""
-        by_kind = {kind: list(interval) for kind, interval in self.by_kind.items()}
-        return {"format": FORMAT, **asdict(self), "summary": self.summary, "by_kind": by_kind}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "EvalResult":
-        """Read what `to_json` wrote. Raises `DataError` for a newer format."""
-        if data["format"] > FORMAT:
-            raise DataError(f"an evaluation has format {data['format']}; this sdar reads up to {FORMAT}")
-        names = ("panel", "fingerprint", "samples", "temperature", "seed", "skills")
-        outcomes = tuple(Outcome.from_json(outcome) for outcome in data["outcomes"])
-        return cls(outcomes=outcomes, **{name: data[name] for name in names})
-
-
 def evaluate(
     panel: Panel,
     collector: Collects,
@@ -222,50 +96,3 @@ def evaluate(
         skills=skills,
         outcomes=tuple(outcomes[task.id] for task in tasks),
     )
-
-
-def difference(before: EvalResult, after: EvalResult) -> Interval:
-    """Success of `after` minus that of `before`, paired task by task, with a bootstrap interval over tasks.
-
-    Raises `ConfigError` when the two were not played on the same panel.
-    """
-    if before.fingerprint != after.fingerprint:
-        raise ConfigError(
-            f"results on different panels cannot be compared: {before.panel} ({before.fingerprint[:8]}) "
-            f"and {after.panel} ({after.fingerprint[:8]})"
-        )
-    gains = [b.rate - a.rate for a, b in zip(before.outcomes, after.outcomes, strict=True)]
-    return _bootstrap(gains)
-
-
-def rate_interval(successes: Sequence[Sequence[bool]]) -> Interval:
-    """Success rate of tasks (outer) with samples (inner): Wilson for one sample a task, else bootstrap.
-
-    Tasks that all have the same rate tell a bootstrap nothing; they get the wider Wilson interval too.
-    """
-    rates = [sum(task) / len(task) for task in successes]
-    if len(set(rates)) == 1 or all(len(task) == 1 for task in successes):
-        return wilson(math.fsum(rates), len(rates))
-    return _bootstrap(rates)
-
-
-def wilson(successes: float, trials: int) -> Interval:
-    """Wilson score interval of a binomial rate.
-
-    >>> str(wilson(8, 10))
-    '80.0 % [49.0, 94.3]'
-    """
-    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
-    rate = successes / trials
-    scale = 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / scale
-    half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    return Interval(rate, max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))
-
-
-def _bootstrap(values: Sequence[float]) -> Interval:
-    """Mean with its percentile bootstrap interval, drawn with a fixed seed."""
-    array = np.asarray(values)
-    drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
-    low, high = np.quantile(array[drawn].mean(1), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return Interval(float(array.mean()), float(low), float(high))

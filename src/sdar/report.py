@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from sdar.evaluate import EvalResult, Interval, difference
+from sdar.results import EvalResult, Interval, difference
 from sdar.runlog import RunDir, read_evals, read_metrics, write_atomic
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"

@@ -4,7 +4,7 @@
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     trajectories/step-000001.jsonl.gz   one object an episode, see `trajectory_record`
-    eval/step-000000.json           the fixed panel at that step, see `sdar.evaluate.EvalResult`
+    eval/step-000000.json           the fixed panel at that step, see `sdar.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
     checkpoints/                    model, tokenizer and trainer state
     tensorboard/                    the metrics once more, as events

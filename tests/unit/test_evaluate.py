@@ -10,7 +10,8 @@ import pytest
 
 from sdar.envs.base import Panel
 from sdar.errors import ConfigError, DataError
-from sdar.evaluate import EvalConfig, EvalResult, OnProgress, difference, evaluate, rate_interval, wilson
+from sdar.evaluate import EvalConfig, OnProgress, evaluate
+from sdar.results import EvalResult, difference, rate_interval, wilson
 from sdar.rollout.engine import Sampling
 from sdar.types import (
     Completion,

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from sdar.envs.base import Panel
 from sdar.errors import ConfigError
-from sdar.evaluate import EvalResult, Outcome
 from sdar.report import curve, draw_learning_curve, result_table, results, smooth
+from sdar.results import EvalResult, Outcome
 from sdar.runlog import RunDir
 from sdar.types import Task
 
