@@ -325,11 +325,9 @@ def _read(game: Game, command: str) -> tuple[Handler, tuple[int, ...]] | None:
     if match is None:
         return None
     verb, name, first_verb, first, link, second = match.groups()
-    if verb:
-        handler, names = _ONE.get(verb), (name,)
-    else:
-        handler, names = _TWO.get((first_verb, link)), (first, second)
-        if handler is Episode._put and first_verb != game.wording.put:
-            return None
+    handler = _ONE.get(verb) or _TWO.get((first_verb, link))
+    if handler is None or (handler is Episode._put and first_verb != game.wording.put):
+        return None
+    names = (name,) if verb else (first, second)
     numbers = tuple(game.index[name] for name in names if name in game.index)
-    return (handler, numbers) if handler and len(numbers) == len(names) else None
+    return (handler, numbers) if len(numbers) == len(names) else None

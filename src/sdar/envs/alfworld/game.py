@@ -1,5 +1,6 @@
 """A parsed ALFWorld game: everything about it that does not change while it is played."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sdar.envs.alfworld.problem import SIGNATURES, Kind, Problem, read_problem
@@ -151,3 +152,30 @@ class Game:
             types[numbers[word]] |= {kind}
         self.types = tuple(types)
         return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class GameText:
+    """A game as it is stored: what both engines are made from.
+
+    `problem` is its PDDL problem, `task` its goal sentence, `rules` the release it was stored for.
+    """
+
+    id: str
+    kind: Kind
+    task: str
+    problem: str
+    rules: Rules = Rules.V2_1_1
+
+    def parse(self, rules: Rules | None = None) -> Game:
+        """The game for the native engine, by `rules` or else by its own.
+
+        Raises:
+            DataError: As `Game.parse`; also when the goal is not of the kind that the store says.
+        """
+        game = Game.parse(self.problem, self.task, rules or self.rules, self.id)
+        if game.target.kind is not self.kind:
+            raise DataError(
+                f"ALFWorld game {self.id} is stored as {self.kind} but its goal is {game.target.kind}"
+            )
+        return game

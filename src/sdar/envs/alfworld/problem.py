@@ -170,7 +170,8 @@ def read_problem(text: str) -> Problem:
         facts.setdefault(predicate, []).append(tuple(arguments.split()))
     if rest := _FACT.sub("", init).strip():
         raise DataError(f"its initial state holds more than plain facts: {rest[:80]}")
-    for predicate, rows in (*facts.items(), ("cancontain", list(can_contain))):
+    tables = {"cancontain": list(can_contain)} if can_contain else {}
+    for predicate, rows in (facts | tables).items():
         _check_types(predicate, rows, declared)
     for predicate in ("objecttype", "receptacletype"):
         facts[predicate] = [(name, _word(kind)) for name, kind in facts.get(predicate, ())]

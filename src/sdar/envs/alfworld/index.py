@@ -1,0 +1,116 @@
+"""An index of a store of games, kept in the user's cache so that it is built once.
+
+The cached file is one line of JSON (format, stamp, entries) followed by the entries' compressed texts. It is
+rebuilt when the stamp of the store has changed, and written atomically.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from platformdirs import user_cache_dir
+
+from sdar.errors import DataError
+
+FORMAT = 1
+
+
+class Entry(NamedTuple):
+    """A game in a store: what a task needs, and where the game's compressed text is."""
+
+    id: str
+    kind: str
+    task: str
+    offset: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Index:
+    """The entries of a store in order of id, and their compressed texts."""
+
+    entries: tuple[Entry, ...]
+    texts: bytes | mmap.mmap
+
+    def text(self, entry: Entry) -> bytes:
+        """The stored text of an entry.
+
+        Raises:
+            DataError: The cached file is damaged.
+        """
+        try:
+            return zlib.decompress(self.texts[entry.offset : entry.offset + entry.length])
+        except zlib.error as error:
+            raise DataError(
+                f"the cached text of {entry.id} is damaged ({error}): delete {_folder()}"
+            ) from None
+
+
+def open_index(store: Path, stamp: Any, build: Callable[[], Iterable[tuple[Entry, bytes]]]) -> Index:
+    """The index of `store`, from the cache if it was made for this `stamp` (JSON), else from `build`.
+
+    `build` yields entries without a place, each with the text to keep.
+    """
+    cached = _folder() / (hashlib.sha256(str(store.resolve()).encode()).hexdigest()[:24] + ".games")
+    index = _read(cached, stamp)
+    if index is None:
+        index = _collect(build())
+        _write(cached, stamp, index)
+    return index
+
+
+def _folder() -> Path:
+    return Path(user_cache_dir("sdar")) / "alfworld"
+
+
+def _collect(games: Iterable[tuple[Entry, bytes]]) -> Index:
+    entries, texts, offset = [], [], 0
+    for entry, text in games:
+        texts.append(zlib.compress(text, 1) if text else b"")
+        entries.append(entry._replace(offset=offset, length=len(texts[-1])))
+        offset += len(texts[-1])
+    entries.sort()
+    for first, second in pairwise(entries):
+        if first.id == second.id:
+            raise DataError(f"game {first.id} is there twice")
+    return Index(tuple(entries), b"".join(texts))
+
+
+def _read(cached: Path, stamp: Any) -> Index | None:
+    try:
+        with cached.open("rb") as file:
+            head = json.loads(file.readline())
+            if head["format"] != FORMAT or head["stamp"] != stamp:
+                return None
+            start = file.tell()
+            texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    entries = tuple(
+        Entry(id, kind, task, start + at, length) for id, kind, task, at, length in head["entries"]
+    )
+    return Index(entries, texts)
+
+
+def _write(cached: Path, stamp: Any, index: Index) -> None:
+    """Keep the index for the next process. A cache that cannot be written costs time and nothing else."""
+    head = json.dumps({"format": FORMAT, "stamp": stamp, "entries": index.entries}).encode()
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=cached.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(head + b"\n" + index.texts)
+            os.replace(name, cached)
+        except OSError:
+            os.unlink(name)
+    except OSError:
+        return
