@@ -54,7 +54,7 @@ def _expected(objective: Any, x: Tensors, counts: Denominators, token: Token) ->
 
 
 def _policy(objective: Any, x: Tensors, adv_BT: np.ndarray) -> Token:
-    """The GRPO term. Without its clips: d/dlogp [-A r] = -A r, d/dlogp k3(logp, ref) = 1 - exp(ref - logp)."""
+    """The GRPO term. Between its clips, d(-A r) = -A r and d k3(logp, ref) = 1 - exp(ref - logp)."""
     drift_BT = x["logp_BT"] - x["old_BT"]
     ratio_BT = np.exp(np.minimum(drift_BT, 20))
     floor_BT = np.where(adv_BT < 0, 1 - objective.clip_low, 0)

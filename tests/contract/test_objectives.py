@@ -1,0 +1,427 @@
+"""The objective battery over the registry, proof that it can fail, and the limits of objectives."""
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sdar.errors import ConfigError, DataError
+from sdar.objectives import LossInputs, LossOutput, Objective, PolicyGradient, Stream, objectives
+from sdar.objectives.check import (
+    Status,
+    check_objective,
+    examine,
+    measure,
+    oracle_batches,
+    random_inputs,
+    split,
+)
+from sdar.objectives.grpo import GRPO
+from sdar.objectives.oracles import oracles
+from sdar.objectives.rlsd import RLSD
+from sdar.objectives.sdar import SDAR
+from sdar.ops.gates import gates
+from sdar.ops.reduce import Denominators, WeightedSum, masked, weighted
+
+PAPER_INDEX = Path(__file__).parents[2] / "docs" / "paper_index.md"
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in objectives),
+    *((name, {"reduction": "sequence"}) for name in objectives),
+    *(("sdar", {"gate": gate, "coef": 0.7}) for gate in gates),
+    ("sdar", {"gate": "student-entropy", "entropy_coef": 0.0}),
+    ("sdar", {"pg_coef": 0.0}),
+    ("sdar", {"beta": 0.0, "pg_coef": 2.0}),
+    ("grpo", {"kl_coef": 0.0, "entropy_coef": 0.0}),
+    ("grpo", {"clip_low": 0.1, "clip_high": 0.4, "dual_clip": 1.5, "kl_coef": 1.0, "entropy_coef": 0.3}),
+    ("grpo-opsd", {"coef": 0.9}),
+    ("rlsd", {"lam": 1.0, "eps": 0.5, "decay_steps": 0}),
+    ("rlsd", {"pg_coef": 0.5, "decay_steps": 60}),
+    ("skill-sd", {"coef": 0.3, "pg_coef": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), VARIANTS)
+def test_battery(name: str, settings: dict[str, Any]) -> None:
+    assert [finding for finding in check_objective(name, **settings) if finding.status != Status.PASS] == []
+
+
+def test_the_oracle_batches_reach_every_clip_and_cut() -> None:
+    """A check of the check: each branch of the loss is taken by some token, clipped and unclipped."""
+    cases = list(oracle_batches())
+    logp, old, ref, teacher, adv = (
+        torch.cat([getattr(x, name)[x.taught_BT] for x in cases])
+        for name in ("logp_BT", "old_BT", "ref_BT", "teacher_BT", "adv_BT")
+    )
+    ratio = (logp - old).exp()
+    kl = (ref - logp).exp() - 1 - (ref - logp)
+    regions = {
+        "clip high": (adv > 0) & (ratio > 1.2),
+        "clip low": (adv < 0) & (ratio < 0.8),
+        "dual clip": (adv < 0) & (ratio > 3),
+        "free": (adv != 0) & (ratio - 1).abs().lt(0.2),
+        "no advantage": adv == 0,
+        "reference clamp": kl > 10,
+        "ratio cut of skill-sd": logp - old > 10,
+        "k3 cut": teacher - logp > 20,
+        "weight cut of rlsd": (teacher - old).abs() > 0.2,
+        "weight of rlsd": (teacher - old).abs() < 0.2,
+    }
+    assert [name for name, hit_N in regions.items() if hit_N.sum() < 2] == []
+
+
+def test_only_skill_grpo_shows_the_student_skills() -> None:
+    assert [name for name in objectives if objectives[name].student_skills] == ["skill-grpo"]
+
+
+@pytest.mark.parametrize("name", list(objectives))
+def test_paper_index_has_an_entry(name: str) -> None:
+    assert f"\n## `{name}`\n" in PAPER_INDEX.read_text(encoding="utf-8")
+
+
+# The battery must be able to fail.
+
+
+def gap_and_policy(objective: SDAR, x: LossInputs) -> tuple[Tensor, Tensor]:
+    policy_BT, _ = objective.policy_term(x, x.adv_BT)
+    return x.stream(Stream.TEACHER) - x.logp_BT, policy_BT
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachedGate(SDAR):
+    """The gate keeps its gradient: same value, another gradient. Source: a bug. Differences: a detach."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        gap_BT, policy_BT = gap_and_policy(self, x)
+        sdar_BT = masked(torch.sigmoid(self.beta * gap_BT) * gap_BT, x.taught_BT)
+        return LossOutput(self.reduce(policy_BT + self.coef * sdar_BT, x), {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnMean(GRPO):
+    """Divides by the tokens of the micro-batch."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(masked(token_BT, x.mask_BT).sum() / x.mask_BT.sum().clamp(min=1), metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotFinite(GRPO):
+    """Divides by zero when everything is masked."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(masked(token_BT, x.mask_BT).sum() / x.mask_BT.sum(), metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmasked(GRPO):
+    """Forgets the mask."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(token_BT.sum() / x.denominators.tokens, metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IgnoresDroppedTeachers(SDAR):
+    """Distils from teacher values that do not exist."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        return super().loss(replace(x, teacher_mask_BT=None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOrder(GRPO):
+    """Weighs rows by their place."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(self.reduce(token_BT * torch.arange(len(token_BT))[:, None], x), metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenStream(GRPO):
+    """Reads the reference without saying so, when its own KL is off."""
+
+    kl_coef: float = 0.0
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(self.reduce(token_BT * x.stream(Stream.REF).clamp(-1, 1), x), metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdleStream(GRPO):
+    """Asks for a teacher pass that it never reads."""
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        return super().needs | {Stream.TEACHER}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveMetric(GRPO):
+    """Logs a number with its graph attached."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        loss, _ = super().loss(x)
+        return LossOutput(loss, {"policy/logp": WeightedSum(x.logp_BT.sum(), x.mask_BT.sum())})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanMetric(GRPO):
+    """Logs a mean in place of a sum."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        loss, _ = super().loss(x)
+        return LossOutput(loss, {"policy/logp": WeightedSum(x.logp_BT.detach().mean(), x.mask_BT.sum())})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeAsSetting(GRPO):
+    """Has a setting that no recipe can hold."""
+
+    squash: Any = field(default=torch.tanh)
+
+
+@pytest.mark.parametrize(
+    ("broken", "caught_by"),
+    [
+        (OwnMean, {"split"}),
+        (NotFinite, {"finite", "split"}),
+        (Unmasked, {"finite", "masked"}),
+        (IgnoresDroppedTeachers, {"masked"}),
+        (RowOrder, {"split", "permutation"}),
+        (HiddenStream, {"needs"}),
+        (IdleStream, {"needs"}),
+        (LiveMetric, {"metrics"}),
+        (MeanMetric, {"metrics"}),
+        (CodeAsSetting, {"settings"}),
+    ],
+)
+def test_battery_catches(broken: type[PolicyGradient], caught_by: set[str]) -> None:
+    assert caught_by == set(examine(broken()).failures)
+
+
+def test_only_the_oracle_sees_an_attached_gate() -> None:
+    right, wrong, x = SDAR(coef=1.0), AttachedGate(coef=1.0), random_inputs(1)
+    assert measure(right, x).loss == measure(wrong, x).loss
+    report = examine(wrong, oracles["sdar"])
+    assert report.failures == ["oracle"]
+    assert "grad_logp_BT" in report[-2].detail
+
+
+def test_the_micro_batch_mean_depends_on_the_cut() -> None:
+    assert check_objective("sdar", reduction="micro-batch-mean").failures == ["split"]
+
+
+def test_wrong_settings_are_seen_by_the_oracle() -> None:
+    def off_by_one(objective: Any, *rest: Any) -> Any:
+        return oracles["rlsd"](replace(objective, decay_steps=101), *rest)
+
+    assert examine(RLSD(), off_by_one).failures == ["oracle"]
+
+
+def test_a_plugin_without_an_oracle_gets_a_warning_and_no_pass() -> None:
+    class Undocumented(GRPO):
+        __doc__ = None
+
+    report = examine(Undocumented())
+    assert report.passed
+    assert {finding.check for finding in report if finding.status is Status.WARN} == {"oracle", "documented"}
+
+
+# Limits: objectives that must coincide.
+
+LIMITS = [
+    ("sdar", {"coef": 0.0}, "grpo", {}),
+    ("rlsd", {"lam": 0.0}, "grpo", {}),
+    ("rlsd", {"eps": 0.0}, "grpo", {}),
+    ("grpo-opsd", {"coef": 0.0}, "grpo", {}),
+    ("skill-sd", {"coef": 0.0}, "grpo", {}),
+    ("skill-grpo", {}, "grpo", {}),
+    ("grpo-opsd", {"coef": 1.0, "pg_coef": 0.0, "kl_coef": 0.0, "entropy_coef": 0.0}, "opsd", {}),
+    ("sdar", {"beta": 1e9}, "sdar", {"gate": "hard"}),
+    ("sdar", {"beta": 0.0, "coef": 0.02}, "sdar", {"gate": "constant", "coef": 0.01}),
+]
+
+
+def assert_same(a: Objective, b: Objective, x: LossInputs) -> None:
+    torch.testing.assert_close(measure(a, x), measure(b, x), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "settings", "other", "others"), LIMITS)
+def test_limits(name: str, settings: dict[str, Any], other: str, others: dict[str, Any]) -> None:
+    for seed, spread in enumerate((0.1, 0.5, 2.0)):
+        x = random_inputs(seed, spread=spread, dropped=seed == 1)
+        assert_same(objectives[name](**settings), objectives[other](**others), x)
+
+
+def test_rlsd_is_grpo_once_it_has_decayed() -> None:
+    assert_same(RLSD(), GRPO(), random_inputs(0, step=100))
+    early = random_inputs(0, step=99)
+    assert not torch.equal(measure(RLSD(), early).grad_logp_BT, measure(GRPO(), early).grad_logp_BT)
+
+
+def test_the_published_grpo_opsd_does_not_depend_on_the_teacher() -> None:
+    """`sdar` with beta 0, as published, has one gradient for all teachers; `grpo-opsd` does not."""
+    x = random_inputs(0)
+    other = replace(x, teacher_BT=random_inputs(1).teacher_BT)
+    published, ours = SDAR(beta=0.0), objectives["grpo-opsd"]()
+    assert torch.equal(measure(published, x).grad_logp_BT, measure(published, other).grad_logp_BT)
+    assert not torch.allclose(measure(ours, x).grad_logp_BT, measure(ours, other).grad_logp_BT)
+
+
+def test_reductions_agree_when_there_is_one_token_per_sequence() -> None:
+    x = random_inputs(0, length=1)
+    for reduction in ("sequence", "micro-batch-mean"):
+        assert_same(GRPO(), GRPO(reduction=reduction), x)
+
+
+def test_micro_batch_mean_is_the_published_one() -> None:
+    """Mean over micro-batches of their token means, whatever their lengths."""
+    x = random_inputs(2)
+    x = replace(x, denominators=x.denominators._replace(micro_batches=3))
+    losses = [measure(GRPO(reduction="micro-batch-mean"), part).loss for part in split(x, [1, 3, 2])]
+    own = [measure(OwnMean(), part).loss for part in split(x, [1, 3, 2])]
+    torch.testing.assert_close(sum(losses), sum(own) / 3)
+
+
+# Numbers by hand.
+
+
+def one_token(**changes: Any) -> LossInputs:
+    """logp = old = ref = -1, teacher -0.8, advantage 2, entropy 0.5."""
+    token_BT = torch.ones(1, 1, dtype=torch.float64)
+    tensors = {"logp": -1.0, "old": -1.0, "ref": -1.0, "teacher": -0.8, "adv": 2.0, "entropy": 0.5}
+    fields: dict[str, Any] = {f"{name}_BT": value * token_BT for name, value in tensors.items()}
+    fields |= {"mask_BT": token_BT.bool(), "turn_BT": token_BT.long(), "denominators": Denominators(1, 1, 1)}
+    return LossInputs(**(fields | changes))
+
+
+GATE = 1 / (1 + math.exp(-5 * 0.2))
+WEIGHT = 0.5 + 0.5 * 1.2  # exp(0.2) = 1.2214 is clipped to 1.2
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "slope"),
+    [
+        ("grpo", -2 - 0.0005, -2.0),
+        ("skill-grpo", -2 - 0.0005, -2.0),
+        ("sdar", -2 - 0.0005 + 0.01 * GATE * 0.2, -2 - 0.01 * GATE),
+        ("opsd", 0.2, -0.2),
+        ("grpo-opsd", -2 - 0.0005 + 0.01 * 0.2, -2 - 0.01 * 0.2),
+        ("rlsd", -2 * WEIGHT - 0.0005, -2 * WEIGHT),
+        (
+            "skill-sd",
+            -2 - 0.0005 + 0.001 * (math.exp(0.2) - 1.2),
+            -2 + 0.001 * (math.exp(0.2) - 1.2 + 1 - math.exp(0.2)),
+        ),
+    ],
+)
+def test_one_token_by_hand(name: str, loss: float, slope: float) -> None:
+    result = measure(objectives[name](), one_token())
+    assert result.loss.item() == pytest.approx(loss, rel=1e-12)
+    assert result.grad_logp_BT.item() == pytest.approx(slope, rel=1e-12)
+    assert result.grad_entropy_BT.item() == pytest.approx(0.0 if name == "opsd" else -0.001)
+
+
+def test_metrics_of_sdar_by_hand() -> None:
+    metrics = SDAR().loss(one_token(ref_BT=torch.full((1, 1), -2.0, dtype=torch.float64))).metrics
+    values = {name: (metric.sum / metric.weight).item() for name, metric in metrics.items()}
+    assert values == pytest.approx(
+        {
+            "policy/loss": -2.0,
+            "policy/ratio_mean": 1.0,
+            "policy/clip_fraction": 0.0,
+            "policy/kl_ref": math.exp(-1),
+            "policy/entropy": 0.5,
+            "teacher/gap_mean": 0.2,
+            "sdar/gap_mean": 0.2,
+            "sdar/gate_mean": GATE,
+            "sdar/gate_active": 1.0,
+            "sdar/loss": GATE * 0.2,
+        }
+    )
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"old_BT": torch.zeros(1, 2)}, r"old_BT has shape \(1, 2\), but logp_BT has \(1, 1\)"),
+        ({"mask_BT": torch.ones(1, 1)}, "mask_BT must be boolean, not torch.float32"),
+        ({"turn_BT": torch.ones(1, 1)}, "turn_BT must be integer"),
+        ({"adv_BT": torch.ones(1, 1, dtype=torch.long)}, "adv_BT must be floating"),
+        ({"teacher_BT": torch.zeros(1, 1, requires_grad=True)}, "teacher_BT requires grad"),
+        ({"logp_BT": torch.zeros(3)}, "logp_BT must be"),
+    ],
+)
+def test_loss_inputs_refuse(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        one_token(**changes)
+
+
+@pytest.mark.parametrize("name", list(objectives))
+def test_a_missing_stream_is_named(name: str) -> None:
+    objective = objectives[name]()
+    for stream in objective.needs:
+        with pytest.raises(
+            ConfigError, match=f"reads the '{stream}' stream, but the batch has no {stream}_BT"
+        ):
+            objective.loss(one_token(**{f"{stream}_BT": None}))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("sdar", {"gate": "gpa"}, "unknown gate 'gpa': did you mean 'gap'"),
+        ("sdar", {"beta": -1.0}, "objective.beta must be at least 0, not -1.0"),
+        ("sdar", {"coef": math.nan}, "objective.coef must be at least 0"),
+        ("grpo", {"reduction": "tokens"}, "unknown reduction 'tokens': did you mean 'token'"),
+        ("grpo", {"clip_low": 1.5}, "objective.clip_low must be between 0 and 1"),
+        ("grpo", {"dual_clip": 0.5}, "objective.dual_clip must be at least 1"),
+        ("rlsd", {"lam": 2.0}, "objective.lam must be between 0 and 1"),
+        ("skill-sd", {"coef": -0.1}, "objective.coef must be at least 0"),
+        ("grpo-opsd", {"kl_coef": -0.1}, "objective.kl_coef must be at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        objectives[name](**settings)
+
+
+def test_a_zero_coefficient_drops_its_stream() -> None:
+    assert GRPO().needs == {Stream.OLD, Stream.REF, Stream.ENTROPY}
+    assert GRPO(kl_coef=0.0, entropy_coef=0.0).needs == {Stream.OLD}
+    assert SDAR(pg_coef=0.0, kl_coef=0.0, entropy_coef=0.0).needs == {Stream.TEACHER}
+    assert Stream.ENTROPY in SDAR(entropy_coef=0.0, gate="student-entropy").needs
+
+
+def test_a_plugin_is_one_small_class() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class SquareRootGate(PolicyGradient):
+        """GRPO plus a gate that is the root of the gap. Source: none. Differences: all."""
+
+        @property
+        def needs(self) -> frozenset[Stream]:
+            return super().needs | {Stream.TEACHER}
+
+        def loss(self, x: LossInputs) -> LossOutput:
+            policy_BT, metrics = self.policy_term(x, x.adv_BT)
+            gap_BT = x.stream(Stream.TEACHER) - x.logp_BT
+            gate_BT = gap_BT.detach().clamp(min=0).sqrt()
+            metrics["root/gate"] = weighted(gate_BT, x.taught_BT)
+            return LossOutput(self.reduce(policy_BT + masked(gate_BT * gap_BT, x.taught_BT), x), metrics)
+
+    report = examine(SquareRootGate())
+    assert report.passed
+    assert [finding.check for finding in report if finding.status is Status.WARN] == ["oracle"]
