@@ -9,11 +9,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 from sdar.envs.alfworld.dice import Dice
 from sdar.envs.alfworld.layouts import APPLIANCE, KINDS, OPENABLE, Thing, room_counts, things
-from sdar.types import Task
 
 SPLITS = ("train", "held_out")
 """Splits of the generated games."""
@@ -240,33 +238,3 @@ def _goal(kind: str, thing: str, place: str) -> str:
         able, done = f"{treatment}able", {"clean": "isClean", "heat": "isHot", "cool": "isCool"}[treatment]
         inner = f"({able} ?o) {types} ({done} ?o) (inReceptacle ?o ?r)"
     return f"(and (exists (?r - receptacle) (exists (?o - object) (and {inner}))))"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a generated game is made from; the payload of its task."""
-
-    size: str
-    split: str
-    index: int
-
-
-class GeneratedTasks(Sequence[Task]):
-    """The tasks of a generated split; each is made when it is asked for, and its game when it is played."""
-
-    def __init__(self, size: str, split: str, length: int) -> None:
-        self._size, self._split, self._length = size, split, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        place = range(self._length)[index]
-        recipe = Recipe(self._size, self._split, place)
-        return Task(f"gen-{recipe.size}/{recipe.split}/{place:06d}", KINDS[place % len(KINDS)], recipe)

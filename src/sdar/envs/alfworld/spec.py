@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache
+from pathlib import Path
 
 from sdar.envs.alfworld.engine import Episode, Game
 from sdar.envs.alfworld.env import AlfworldEnv, Play
 from sdar.envs.alfworld.experts import Seeker, Wanderer
-from sdar.envs.alfworld.generate import SPLITS, GeneratedTasks, Recipe, generate
+from sdar.envs.alfworld.games import SPLITS as OFFICIAL_SPLITS
+from sdar.envs.alfworld.games import open_games, splits
+from sdar.envs.alfworld.generate import SPLITS
+from sdar.envs.alfworld.generated import GeneratedTasks
 from sdar.envs.alfworld.prompts import (
     CompactPrompts,
     FullPrompts,
@@ -19,7 +23,7 @@ from sdar.envs.alfworld.prompts import (
 )
 from sdar.envs.alfworld.text import Rules
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
-from sdar.errors import ConfigError, suggest
+from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
 
 
@@ -77,8 +81,8 @@ class AlfworldSpec(EnvSpec):
     """Prompt set; the answer to a compact prompt is the bare command."""
     parsing: Parsing = Parsing.PUBLISHED
     """When an answer to a full prompt is valid."""
-    rules: Rules = Rules.V2_1_2
-    """Release whose rules and texts are used where the data do not say: `put X in/on Y` or `move X to Y`."""
+    rules: Rules | None = None
+    """Release to play by, `2.1.1` (`put X in/on Y`) or `2.1.2` (`move X to Y`); none: that of each game."""
     engine: EngineName = EngineName.NATIVE
     """What plays the games."""
     reward: float = 10.0
@@ -87,6 +91,8 @@ class AlfworldSpec(EnvSpec):
     def __post_init__(self) -> None:
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
+            if value is None and field == "rules":
+                continue
             if value not in list(choices):
                 raise ConfigError(f"alfworld: unknown {field} '{value}': {suggest(str(value), choices)}")
             object.__setattr__(self, field, choices(value))
@@ -95,23 +101,41 @@ class AlfworldSpec(EnvSpec):
                 raise ConfigError(f"alfworld: {name} must be at least {least}, not {getattr(self, name)}")
 
     def splits(self) -> tuple[str, ...]:
-        """The training split, then those for evaluation."""
-        return SPLITS
+        """The training split, then those for evaluation: those found in `data`, or the generated ones."""
+        if not self.data:
+            return SPLITS
+        found = splits(self._directory)
+        if not found:
+            raise DataError(
+                f"no ALFWorld games in {self._directory}: it needs train.jsonl.xz or json_2.1.1/train; "
+                "`sdar data download alfworld` brings them"
+            )
+        return found
 
     def tasks(self, split: str) -> Sequence[Task]:
         """The tasks of a split; games are read or made when they are played."""
         if split not in self.splits():
             raise ConfigError(f"unknown split '{split}' of alfworld: {suggest(split, self.splits())}")
+        if self.data:
+            return _official(self._directory, split)
         return GeneratedTasks(self.size, split, self.num_train if split == "train" else self.num_held_out)
 
     def panels(self) -> tuple[str, ...]:
         """Panels of generated games are always there; those of official games when their data are."""
-        return tuple(_PANELS)
+        official = [split for split in self.splits() if split != "train"] if self.data else []
+        return (*official, *_PANELS)
 
     def panel(self, name: str) -> Panel:
         """The first 128 held-out generated games of a size, or all games of an official evaluation split."""
         if name in _PANELS:
             return Panel(name, GeneratedTasks(_PANELS[name], "held_out", _PANEL_SIZE))
+        if name in self.panels():
+            return Panel(name, self.tasks(name))
+        if name in OFFICIAL_SPLITS:
+            raise DataError(
+                f"panel '{name}' needs official ALFWorld games: "
+                f"set data to a directory with {name}.jsonl.xz or json_2.1.1/{name}"
+            )
         raise ConfigError(f"unknown panel '{name}' of alfworld: {suggest(name, self.panels())}")
 
     def make(self) -> Env:
@@ -144,14 +168,17 @@ class AlfworldSpec(EnvSpec):
 
     def game(self, task: Task) -> Game:
         """The game of a task, parsed."""
-        return _generated(task.payload, self.rules)
+        return task.payload.game(self.rules)
+
+    @property
+    def _directory(self) -> Path:
+        return Path(self.data).expanduser()
 
     def _begin(self, task: Task) -> tuple[Play, str]:
         game = self.game(task)
         return Episode(game), game.task
 
 
-@lru_cache(maxsize=1024)
-def _generated(recipe: Recipe, rules: Rules) -> Game:
-    made = generate(recipe.size, recipe.split, recipe.index)
-    return Game.parse(made.problem, made.goal, rules, f"gen-{recipe.size}/{recipe.split}/{recipe.index:06d}")
+@cache
+def _official(data: Path, split: str) -> tuple[Task, ...]:
+    return tuple(Task(game.id, game.kind.value, game) for game in open_games(data, split))

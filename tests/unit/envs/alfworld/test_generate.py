@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from sdar.envs.alfworld.engine import Episode, Game
-from sdar.envs.alfworld.generate import GeneratedTasks, generate, is_held_out
+from sdar.envs.alfworld.generate import generate, is_held_out
+from sdar.envs.alfworld.generated import GeneratedTasks
 from sdar.envs.alfworld.layouts import KINDS, likely_places, room_counts, things
 
 SIZES = ("compact", "full")

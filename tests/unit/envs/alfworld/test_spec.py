@@ -1,12 +1,14 @@
 """Settings, splits, panels and the shape of an episode."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from sdar.envs.alfworld.layouts import KINDS
 from sdar.envs.alfworld.spec import AlfworldSpec
-from sdar.errors import ConfigError
+from sdar.envs.check import check_env
+from sdar.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,32 @@ def test_panels_do_not_depend_on_the_settings(name, fingerprint, size):
     env = AlfworldSpec(size=size).make()
     seen = [env.reset(panel.tasks[0]).text.count(" a ") for _ in range(2)]
     assert seen[0] == seen[1] == AlfworldSpec().make().reset(panel.tasks[0]).text.count(" a ")
+
+
+def test_official_games(shared_data):
+    spec = AlfworldSpec(data=str(shared_data / "alfworld"))
+    assert spec.splits()[:2] == ("train", "valid_seen")
+    assert "generated-128" in spec.panels()
+    panel = spec.panel("valid_seen")
+    assert len(panel.tasks) == 140
+    assert panel.fingerprint[:16] == "cc3d2e964ba360c4"
+    env = spec.make()
+    assert "loc" in walk(env, panel.tasks[0])
+    newer = replace(spec, rules="2.1.2")
+    assert "loc" not in walk(newer.make(), panel.tasks[0])
+    check_env(spec, tasks_per_split=4)
+
+
+def walk(env, task):
+    """What the player reads on arrival at the first place."""
+    return env.step(env.reset(task).admissible[0]).observation.text.partition(".")[0]
+
+
+def test_missing_official_games_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"valid_unseen.jsonl.xz"):
+        AlfworldSpec().panel("valid_unseen")
+    with pytest.raises(DataError, match="no ALFWorld games in"):
+        AlfworldSpec(data=str(tmp_path)).tasks("train")
 
 
 def test_an_episode_from_start_to_success():
