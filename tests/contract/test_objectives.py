@@ -190,6 +190,15 @@ class CodeAsSetting(GRPO):
     squash: Any = field(default=torch.tanh)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnmaskedMetric(GRPO):
+    """Counts padding into a metric."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        loss, _ = super().loss(x)
+        return LossOutput(loss, {"policy/logp": weighted(x.logp_BT, torch.ones_like(x.mask_BT))})
+
+
 @pytest.mark.parametrize(
     ("broken", "caught_by"),
     [
@@ -202,6 +211,7 @@ class CodeAsSetting(GRPO):
         (IdleStream, {"needs"}),
         (LiveMetric, {"metrics"}),
         (MeanMetric, {"metrics"}),
+        (UnmaskedMetric, {"metrics"}),
         (CodeAsSetting, {"settings"}),
     ],
 )
@@ -349,6 +359,14 @@ def test_metrics_of_sdar_by_hand() -> None:
             "sdar/loss": GATE * 0.2,
         }
     )
+
+
+def test_a_token_is_taught_when_it_is_unmasked_and_has_a_teacher() -> None:
+    x = random_inputs(0, dropped=True)
+    assert x.teacher_mask_BT is not None
+    assert torch.equal(x.taught_BT, x.mask_BT & x.teacher_mask_BT)
+    assert 0 < x.taught_BT.sum() < x.mask_BT.sum()
+    assert SDAR().loss(x).metrics["teacher/gap_mean"].weight == x.taught_BT.sum()
 
 
 # Bad input.

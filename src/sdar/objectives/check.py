@@ -238,9 +238,10 @@ def _needs(objective: Objective) -> Iterator[str]:
 
 
 def _metrics(objective: Objective) -> Iterator[str]:
-    """Metrics have path names, carry no gradient, are finite, and add up over micro-batches."""
+    """Metrics have path names, carry no gradient, are finite, add up, and do not look at masked tokens."""
     x = random_inputs(7, dropped=True)
-    whole, *parts = (objective.loss(_live(part)).metrics for part in (x, *split(x, [2, 4])))
+    clean = _fill(x, x.mask_BT, torch.zeros_like(x.logp_BT))
+    whole, *parts = (objective.loss(_live(part)).metrics for part in (x, *split(clean, [2, 4])))
     for name, metric in whole.items():
         if "/" not in name:
             yield f"metric '{name}' is not a path like 'sdar/{name}'"
@@ -250,10 +251,11 @@ def _metrics(objective: Objective) -> Iterator[str]:
             yield f"metric '{name}' is not finite"
         if any(name not in part for part in parts):
             yield f"metric '{name}' is missing in some micro-batches"
+            return
         for field in range(2):
             total = torch.stack([part[name][field].double() for part in parts]).sum()
             if not torch.allclose(total, metric[field].double(), rtol=1e-6):
-                yield f"metric '{name}' does not add up over micro-batches"
+                yield f"metric '{name}' reads masked tokens or does not add up over micro-batches"
 
 
 def _settings(objective: Objective) -> Iterator[str]:
