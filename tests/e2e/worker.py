@@ -1,6 +1,6 @@
 """One process of a tiny run, for tests that need processes of their own: worker.py DIRECTORY NAME...
 
-Trains the named set-ups one after the other, each in its own directory. Under torchrun it is one of the ranks.
+Trains the named set-ups one after another, each in its own directory; under torchrun as one of the ranks.
 """
 
 import sys

@@ -80,8 +80,8 @@ class Batch:
 def pack(samples: Sequence[Sample], device: torch.device, *, teacher: bool = False) -> Packed:
     """Put samples end to end, without padding; their policy tokens are the scored ones, in order.
 
-    With `teacher` each body follows its teacher's prompt, which it must have. Without samples the result is two
-    tokens of which one is scored, so that a rank that has no work left runs the same collectives as the others.
+    With `teacher` each body follows its teacher's prompt, which it must have. Without samples the result is
+    two tokens, one of them scored, so that a rank without work left runs the same collectives as the others.
     """
     if not samples:
         zeros = torch.zeros(2, dtype=torch.int64, device=device)
@@ -168,7 +168,8 @@ def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int, rank
     number = -(-total // budget)
     while True:
         number = -(-number // ranks) * ranks
-        loads, bins = [(0, i) for i in range(number)], [[] for _ in range(number)]
+        loads = [(0, i) for i in range(number)]
+        bins: list[list[int]] = [[] for _ in loads]
         for row in order:
             load, i = loads[0]
             heapq.heapreplace(loads, (load + lengths[row], i))

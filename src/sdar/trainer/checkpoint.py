@@ -124,7 +124,7 @@ def _state(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {"policy": model, "optimizer": optim}
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     failures = getattr(error, "failures", {})
     cause = next((failure[0] for failure in failures.values()), error)
     return str(cause).splitlines()[0]

@@ -39,7 +39,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def teacher_metrics(report: SampleReport) -> dict[str, float]:
-    """What the teacher saw: for each skill, the number of trajectories it was shown with (`skills/<name>`)."""
+    """What the teacher saw; `skills/<name>` counts the trajectories that a skill was shown with."""
     shown = Counter(name for names in report.skills for name in names)
     return {
         "teacher/prompt_tokens": float(report.teacher_prompt_tokens),

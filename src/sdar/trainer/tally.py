@@ -1,6 +1,5 @@
 """Metrics that add up exactly over micro-batches and ranks, and the time that phases take."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -53,7 +52,7 @@ class Clock:
     """Seconds spent in named phases; a phase may be entered several times."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -62,4 +61,5 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[f"time/{name}_s"] += perf_counter() - start
+            key = f"time/{name}_s"
+            self.seconds[key] = self.seconds.get(key, 0.0) + perf_counter() - start

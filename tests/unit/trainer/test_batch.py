@@ -52,10 +52,12 @@ def test_pack_scores_the_policy_tokens_from_the_token_before_each() -> None:
 
 
 def test_the_teacher_sees_the_same_body_behind_its_own_prompt() -> None:
-    packed = pack(SAMPLES, CPU, teacher=True)
-    assert letters(packed.tokens) == "skillabXYcdZabWskillqUVrST"
-    assert letters(packed.targets) == "XYZWUVST"
-    assert Batch.build(SAMPLES, ADVANTAGES, CPU).teacher_lengths == list(packed.seqlens)
+    batch = Batch.build(SAMPLES, ADVANTAGES, CPU)
+    assert batch.taught == [0, 2]
+    packed = pack([SAMPLES[row] for row in batch.taught], CPU, teacher=True)
+    assert letters(packed.tokens) == "skillabXYcdZskillqUVrST"
+    assert letters(packed.targets) == "XYZUVST"
+    assert [batch.teacher_lengths[row] for row in batch.taught] == list(packed.seqlens)
 
 
 def test_no_samples_pack_to_something_to_run() -> None:
@@ -83,6 +85,19 @@ def test_streams_land_on_their_row_and_column() -> None:
     x.logp_BT.sum().backward()
     assert live.grad is not None
     assert live.grad.tolist() == [1.0] * 7
+
+
+def test_a_sample_without_a_teacher_is_masked() -> None:
+    batch = Batch.build(SAMPLES, ADVANTAGES, CPU)
+    batch.streams[Stream.TEACHER] = torch.zeros(8)
+    scores = TokenScores(torch.zeros(4), torch.ones(4))
+    x = loss_inputs(
+        batch, [1, 0], scores, frozenset({Stream.TEACHER, Stream.ENTROPY}), Denominators(4, 2), step=0
+    )
+    assert x.taught_BT.tolist() == [[False] * 3, [True] * 3]
+    assert x.mask_BT.tolist() == [[True, False, False], [True] * 3]
+    assert x.entropy_BT is not None
+    assert x.entropy_BT.sum() == 4
 
 
 def test_turns_index_the_advantages_of_window_samples() -> None:

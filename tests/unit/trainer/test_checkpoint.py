@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+import torch
+from sdar.model.policy import Policy
+from tests.tiny import tiny_model
+
+from sdar.errors import CheckpointError, ConfigError
+from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints, complete, latest, step_of
+from sdar.trainer.distributed import World, full, shard
+from sdar.trainer.step import OptimConfig, make_optimizer
+
+
+def parts(world: World, hidden: int = 32) -> tuple[Policy, torch.optim.Optimizer]:
+    policy = Policy(tiny_model(hidden=hidden))
+    shard(policy, world)
+    return policy, make_optimizer(policy, OptimConfig(lr=0.1))
+
+
+def move(policy: Policy, optimizer: torch.optim.Optimizer) -> None:
+    for parameter in policy.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def writer(directory: Path, world: World, keep: int = 2) -> Checkpoints:
+    return Checkpoints(directory, CheckpointConfig(keep=keep), world, lambda path: path.mkdir())
+
+
+def test_policy_and_optimizer_come_back(world: World, tmp_path: Path) -> None:
+    saved, loaded = parts(world), parts(world)
+    move(*saved)
+    checkpoints = writer(tmp_path, world)
+    path = checkpoints.save(7, *saved)
+    assert (path / "model").is_dir()
+    assert checkpoints.load(path, *loaded) == 7
+    for _ in range(2):
+        for one, two in zip(saved[0].parameters(), loaded[0].parameters(), strict=True):
+            assert torch.equal(full(one), full(two))
+        move(*saved)
+        move(*loaded)
+
+
+def test_frozen_parameters_are_not_stored(world: World, tmp_path: Path) -> None:
+    policy = Policy(tiny_model())
+    policy.requires_grad_(False)
+    next(policy.parameters()).requires_grad_(True)
+    shard(policy, world)
+    optimizer = make_optimizer(policy, OptimConfig(lr=0.1))
+    checkpoints = writer(tmp_path, world)
+    small = sum(file.stat().st_size for file in checkpoints.save(1, policy, optimizer).rglob("*.distcp"))
+    large = sum(file.stat().st_size for file in checkpoints.save(2, *parts(world)).rglob("*.distcp"))
+    assert small < 0.8 * large
+    assert checkpoints.load(tmp_path / "step-000001", policy, optimizer) == 1
+
+
+def test_the_newest_stay_and_leftovers_go(world: World, tmp_path: Path) -> None:
+    checkpoints, state = writer(tmp_path, world), parts(world)
+    (tmp_path / "step-000002.tmp" / "state").mkdir(parents=True)
+    assert latest(tmp_path) is None
+    for step in (9, 10, 1_000_000):
+        checkpoints.save(step, *state)
+    assert [path.name for path in tmp_path.iterdir() if path not in complete(tmp_path)] == []
+    assert [step_of(path) for path in complete(tmp_path)] == [10, 1_000_000]
+    assert latest(tmp_path) == tmp_path / "step-1000000"
+
+
+def test_a_checkpoint_that_is_there_is_not_written_again(world: World, tmp_path: Path) -> None:
+    checkpoints, state = writer(tmp_path, world), parts(world)
+    before = (checkpoints.save(1, *state) / "state.json").stat().st_mtime_ns
+    move(*state)
+    assert (checkpoints.save(1, *state) / "state.json").stat().st_mtime_ns == before
+
+
+def test_unusable_checkpoints_say_so_in_one_line(world: World, tmp_path: Path) -> None:
+    checkpoints, state = writer(tmp_path, world), parts(world)
+    path = checkpoints.save(1, *state)
+    with pytest.raises(CheckpointError, match=r"does not fit this model: .*[Ss]ize") as error:
+        checkpoints.load(path, *parts(world, hidden=16))
+    assert "\n" not in str(error.value)
+    (path / "state.json").write_text('{"format": 99, "step": 1}')
+    with pytest.raises(CheckpointError, match="format 99"):
+        checkpoints.load(path, *state)
+    (path / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="not a usable checkpoint"):
+        checkpoints.load(path, *state)
+    with pytest.raises(CheckpointError, match="step-000010"):
+        checkpoints.load(tmp_path / "model", *state)
+
+
+def test_impossible_settings() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        CheckpointConfig(every=0)

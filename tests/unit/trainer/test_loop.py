@@ -1,0 +1,168 @@
+import ast
+import inspect
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.runs import tiny_trainer
+
+import sdar.trainer
+from sdar.errors import ConfigError
+from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.rollout.collector import RolloutConfig
+from sdar.runlog import read_metrics, read_trajectories
+from sdar.trainer.distributed import World, join
+from sdar.trainer.interrupt import graceful
+from sdar.trainer.loop import TrainConfig, derive, step_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood(Objective):
+    """Needs what it is told to need, and checks that it gets that and no more."""
+
+    wants: frozenset[Stream] = frozenset()
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        return self.wants
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        present = {stream for stream in Stream if getattr(x, f"{stream}_BT") is not None}
+        assert present == self.wants
+        return LossOutput(self.reduce(-x.logp_BT, x), {})
+
+
+@pytest.mark.parametrize(
+    "wants", [frozenset(), frozenset(Stream), frozenset({Stream.OLD}), frozenset({Stream.REF})]
+)
+def test_the_objective_gets_the_streams_that_it_needs(
+    wants: frozenset[Stream], world: World, tmp_path: Path
+) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=1, objective=Likelihood(wants=wants))
+    trainer.train()
+    metrics = read_metrics(trainer.run)[-1]
+    assert ("teacher/gap_start" in metrics) == (Stream.TEACHER in wants)
+    assert ("skills/walk" in metrics) == (Stream.TEACHER in wants)
+    assert metrics["mismatch/max"] < 1e-4
+
+
+def test_recomputed_old_log_probs_are_close_to_those_of_the_rollout(world: World, tmp_path: Path) -> None:
+    objective = Likelihood(wants=frozenset({Stream.OLD}))
+    trainer = tiny_trainer(
+        tmp_path / "run", world, steps=1, objective=objective, old_logps="recompute", record=3
+    )
+    trainer.train()
+    episodes = read_trajectories(trainer.run, 1)
+    assert len(episodes) == 3, "as many as were asked for"
+    for turn in (turn for episode in episodes for turn in episode["turns"]):
+        assert turn["old"] == pytest.approx(turn["logp"], abs=1e-4)
+
+
+def test_a_run_raises_what_its_objective_asks_for(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=6, objective=Likelihood())
+    trainer.train()
+    entropy = [step["rollout/entropy"] for step in read_metrics(trainer.run) if "rollout/entropy" in step]
+    assert entropy[-1] < entropy[0] - 0.2
+
+
+def test_every_step_is_logged_and_evaluations_are_due(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=3)
+    assert trainer.train() == 3
+    steps = read_metrics(trainer.run)
+    assert [step["step"] for step in steps] == [0, 1, 2, 3]
+    assert ["eval/entropy" in step for step in steps] == [True, False, True, True]
+    for name in ("rollout", "score", "train", "sync", "step"):
+        assert steps[1][f"time/{name}_s"] > 0
+    assert steps[1]["time/step_s"] > steps[1]["time/rollout_s"] + steps[1]["time/train_s"]
+    assert json.loads((trainer.run.checkpoints / "step-000003" / "state.json").read_text())["step"] == 3
+
+
+def test_the_run_starts_with_the_policy_in_the_engine(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=1)
+    for parameter in trainer.engine.model.parameters():  # type: ignore[attr-defined]
+        parameter.data.zero_()
+    trainer.train()
+    assert read_metrics(trainer.run)[1]["mismatch/max"] < 1e-4
+
+
+def test_tasks_are_walked_epoch_by_epoch() -> None:
+    epochs = [[step_tasks(10, 3, 0, step) for step in range(1 + 3 * e, 4 + 3 * e)] for e in range(40)]
+    for epoch in epochs:
+        assert len({task for tasks in epoch for task in tasks}) == 9
+    seen = Counter(task for epoch in epochs for tasks in epoch for task in tasks)
+    assert set(seen) == set(range(10))
+    assert epochs[0] != epochs[1]
+    assert step_tasks(10, 3, 0, 1) == epochs[0][0]
+    assert step_tasks(10, 3, 1, 1) != epochs[0][0]
+
+
+def test_seeds_are_the_same_on_every_machine() -> None:
+    assert derive(0, 1) == 9221934688551543782
+    assert len({derive(seed, step) for seed in range(30) for step in range(30)}) == 900
+
+
+def test_parts_that_do_not_fit_are_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tasks_per_step is 7, but there are 6"):
+        tiny_trainer(tmp_path / "a", world, rollout=RolloutConfig(tasks_per_step=7))
+    with pytest.raises(ConfigError, match="teacher"):
+        replace(tiny_trainer(tmp_path / "b", world), teacher=None)
+    with pytest.raises(ConfigError, match=r"train\.steps"):
+        TrainConfig(steps=0)
+
+
+def test_a_signal_asks_and_a_second_one_stops() -> None:
+    messages: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
+    with graceful(messages.append) as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+        assert len(messages) == 1
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_a_thread_signals_are_left_alone() -> None:
+    asked: list[bool] = []
+
+    def run() -> None:
+        with graceful(print) as flag:
+            asked.append(flag())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert asked == [False]
+
+
+def test_a_request_to_stop_ends_the_run_with_a_checkpoint(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=6)
+    learn = trainer.learner.learn
+
+    def interrupted(*args: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return learn(*args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(trainer.learner), "learn", lambda self, *args: interrupted(*args))
+        assert trainer.train() == 1
+    assert (trainer.run.checkpoints / "step-000001").is_dir()
+    assert trainer.progress.messages  # type: ignore[attr-defined]
+
+
+def test_the_trainer_knows_no_objective() -> None:
+    for path in Path(inspect.getfile(sdar.trainer)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sdar.objectives"):
+                assert node.module == "sdar.objectives.base", path
+
+
+def test_devices_that_do_not_exist() -> None:
+    with pytest.raises(ConfigError, match="choose from cpu, cuda"), join("tpu"):
+        pass

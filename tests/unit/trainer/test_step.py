@@ -1,0 +1,197 @@
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from sdar.model.policy import Policy
+from tests.tiny import tiny_model
+
+from sdar.errors import ConfigError
+from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.objectives.sdar import SDAR
+from sdar.rollout.samples import Sample
+from sdar.trainer.batch import Batch, pack
+from sdar.trainer.distributed import World, full, shard
+from sdar.trainer.step import Learner, OptimConfig, Reference, Schedule, make_optimizer
+
+BODY = 12
+
+
+def samples(number: int = 6) -> list[Sample]:
+    generator = torch.Generator().manual_seed(0)
+    out = []
+    for i in range(number):
+        body = torch.randint(0, 300, (BODY + i,), generator=generator).tolist()
+        policy = tuple(j % 4 != 3 for j in range(len(body)))
+        count = sum(policy)
+        out.append(Sample((5, 6, i), tuple(body), policy, (-5.0,) * count, (0,) * count, i, (9, 8, 7, 6, i)))
+    return out
+
+
+def make(
+    world: World, objective: Objective, *, reference: bool = True, **optim: Any
+) -> tuple[Learner, Batch]:
+    policy = Policy(tiny_model())
+    frozen = Reference.of(policy) if reference else None
+    shard(policy, world)
+    config = OptimConfig(**{"lr": 1e-2} | optim)
+    batch = Batch.build(samples(), [(float(i % 3 - 1),) for i in range(6)], world.device)
+    batch.streams[Stream.OLD] = batch.rollout_M
+    learner = Learner(
+        policy=policy,
+        optimizer=make_optimizer(policy, config),
+        objective=objective,
+        config=config,
+        world=world,
+        reference=frozen,
+    )
+    for stream in objective.needs & {Stream.REF, Stream.TEACHER}:
+        batch.streams[stream] = learner.score(batch, stream)
+    return learner, batch
+
+
+def weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: full(parameter).detach().clone() for name, parameter in learner.policy.named_parameters()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break(Objective):
+    """Raises the log-probs; the loss is not finite where a batch holds this sequence length."""
+
+    length: int
+    finite_gradient: bool = False
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        return frozenset()
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        loss = self.reduce(-x.logp_BT, x)
+        if bool((x.mask_BT.sum(1) == self.length).any()):
+            loss = loss + math.inf if self.finite_gradient else loss * math.nan
+        return LossOutput(loss, {"broken/loss": (loss, torch.ones(()))})  # type: ignore[dict-item]
+
+
+def test_scores_are_those_of_the_plain_model(world: World) -> None:
+    learner, batch = make(world, SDAR(), micro_tokens=40)
+    model = tiny_model()
+    for stream, prompt in ((Stream.OLD, "prompt"), (Stream.TEACHER, "teacher_prompt")):
+        scored = learner.score(batch, stream)
+        for row, sample in enumerate(batch.samples):
+            tokens = torch.tensor([*getattr(sample, prompt), *sample.body])
+            logp = model(tokens[None]).logits[0, :-1].log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
+            expected = logp[-len(sample.body) :][torch.tensor(sample.policy)]
+            torch.testing.assert_close(scored[batch.columns([row])], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_row_without_a_teacher_scores_zero(world: World) -> None:
+    learner, batch = make(world, SDAR())
+    batch = replace(batch, samples=[replace(batch.samples[0], teacher_prompt=()), *batch.samples[1:]])
+    scored = learner.score(batch, Stream.TEACHER)
+    assert not scored[batch.columns([0])].any()
+    assert scored[batch.columns([1, 2, 3, 4, 5])].all()
+
+
+def test_the_reference_stays_when_the_policy_moves(world: World) -> None:
+    learner, batch = make(world, SDAR())
+    before = learner.score(batch, Stream.REF)
+    torch.testing.assert_close(before, learner.score(batch, Stream.OLD))
+    learner.learn(batch, 1, 10)
+    assert torch.equal(learner.score(batch, Stream.REF), before)
+    assert not torch.allclose(learner.score(batch, Stream.OLD), before, atol=1e-3)
+
+
+def test_micro_batches_change_neither_update_nor_metrics(world: World) -> None:
+    whole, cut = (make(world, SDAR(coef=0.1), micro_tokens=tokens, mini_batch=3) for tokens in (10_000, 20))
+    one, two = (learner.learn(batch, 1, 10) for learner, batch in (whole, cut))
+    assert (one.metrics.pop("batch/micro_batches"), two.metrics.pop("batch/micro_batches")) == (2.0, 6.0)
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-4, abs=1e-6)
+    torch.testing.assert_close(one.live_M, two.live_M, atol=1e-5, rtol=1e-5)
+    for name, tensor in weights(whole[0]).items():
+        torch.testing.assert_close(tensor, weights(cut[0])[name], atol=1e-4, rtol=1e-3)
+
+
+def test_live_scores_of_the_first_mini_batch_are_from_before_the_update(world: World) -> None:
+    learner, batch = make(world, SDAR(), mini_batch=3)
+    before = learner.score(batch, Stream.OLD)
+    learned = learner.learn(batch, 1, 10)
+    first = batch.columns(learned.first)
+    assert 0 < len(first) < len(before)
+    torch.testing.assert_close(learned.live_M[first], before[first], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(learned.live_M, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("finite_gradient", [False, True])
+def test_a_bad_update_is_skipped_and_counted(world: World, finite_gradient: bool) -> None:
+    counts = [sum(sample.policy) for sample in samples()]
+    objective = Break(length=counts[0], finite_gradient=finite_gradient)
+    learner, batch = make(world, objective, reference=False, mini_batch=6)
+    before = weights(learner)
+    metrics = learner.learn(batch, 1, 10).metrics
+    assert metrics["optim/skipped"] == 1.0
+    assert not {"broken/loss", "objective/loss", "optim/grad_norm"} & metrics.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(learner).items())
+
+    learner, batch = make(world, objective, reference=False, mini_batch=1)
+    metrics = learner.learn(batch, 1, 10).metrics
+    assert metrics["optim/skipped"] == sum(count == counts[0] for count in counts)
+    assert math.isfinite(metrics["broken/loss"])
+    assert all(tensor.isfinite().all() for tensor in weights(learner).values())
+    assert not all(torch.equal(tensor, before[name]) for name, tensor in weights(learner).items())
+
+
+def test_large_gradients_are_scaled_down(world: World) -> None:
+    norms = []
+    for limit in (0.0, 1e-3):
+        learner, batch = make(world, Break(length=-1), reference=False, max_grad_norm=limit)
+        seen: list[float] = []
+        learner.optimizer.register_step_pre_hook(
+            lambda optimizer, *_, seen=seen: seen.append(
+                math.sqrt(
+                    sum(float(full(p.grad).square().sum()) for p in optimizer.param_groups[0]["params"])
+                )
+            )
+        )
+        norms.append((learner.learn(batch, 1, 10).metrics["optim/grad_norm"], seen[0]))
+    assert norms[0][1] == pytest.approx(norms[0][0], rel=1e-4)
+    assert norms[1] == (pytest.approx(norms[0][0], rel=1e-4), pytest.approx(1e-3, rel=1e-2))
+
+
+def test_only_trainable_parameters_are_optimized() -> None:
+    policy = Policy(tiny_model())
+    for parameter in policy.parameters():
+        parameter.requires_grad_(False)
+    head = next(policy.parameters()).requires_grad_(True)
+    assert make_optimizer(policy, OptimConfig()).param_groups[0]["params"] == [head]
+
+
+def test_learning_rate() -> None:
+    constant = OptimConfig(lr=1.0, warmup_steps=4)
+    assert [constant.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    linear = OptimConfig(lr=1.0, warmup_steps=4, schedule=Schedule.LINEAR)
+    assert [linear.lr_at(step, 8) for step in (4, 5, 6, 8)] == [1.0, 1.0, 0.75, 0.25]
+    cosine = OptimConfig(lr=1.0, schedule=Schedule.COSINE)
+    assert cosine.lr_at(1, 8) == 1.0
+    assert cosine.lr_at(5, 8) == pytest.approx(0.5)
+
+
+def test_impossible_settings() -> None:
+    with pytest.raises(ConfigError, match="micro_tokens"):
+        OptimConfig(micro_tokens=0)
+    with pytest.raises(ConfigError, match=r"optim\.lr"):
+        OptimConfig(lr=-1.0)
+
+
+def test_a_needed_reference_must_be_there(world: World) -> None:
+    with pytest.raises(ConfigError, match="reference"):
+        make(world, SDAR(), reference=False)
+
+
+def test_pack_is_what_is_scored(world: World) -> None:
+    learner, batch = make(world, SDAR())
+    with torch.no_grad():
+        alone = learner.policy(pack([batch.samples[3]], world.device)).logp
+    torch.testing.assert_close(
+        learner.score(batch, Stream.OLD)[batch.columns([3])], alone, atol=1e-5, rtol=1e-5
+    )
