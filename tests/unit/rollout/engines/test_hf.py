@@ -2,12 +2,12 @@ import random
 
 import pytest
 import torch
+from tests.tiny import tiny_model
 
 from sdar.errors import ConfigError, ContextOverflow
 from sdar.rollout.engine import Request, Sampling
 from sdar.rollout.engines.hf import HFEngine
 from sdar.types import StopReason
-from tests.tiny import tiny_model
 
 VOCAB = 60
 STOPS = range(12)
