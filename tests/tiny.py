@@ -7,7 +7,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-
 QWEN3 = """\
 {%- set ns = namespace(last=-1) -%}
 {%- for m in messages if m.role == 'user' -%}{%- set ns.last = messages.index(m) -%}{%- endfor -%}
@@ -20,7 +19,7 @@ QWEN3 = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}
 {{- '<|im_start|>assistant\\n' -}}
-{%- if enable_thinking is defined and not enable_thinking -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}
+{{- '<think>\\n\\n</think>\\n\\n' if enable_thinking is defined and not enable_thinking -}}
 {%- endif -%}
 """
 """Qwen3's habits: earlier thoughts are dropped, and thinking is switched off with an empty thought."""
@@ -47,8 +46,8 @@ TEMPLATES = {"qwen3": QWEN3, "qwen2": QWEN2, "llama": LLAMA}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SPECIAL += ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 TEXT = [
-    "You are in the middle of a room. Looking quickly around you, you see a fridge 1, a drawer 2, and a desk 1.",
-    "Your task is to: put a clean mug in the cabinet. You open the drawer 1. In it, you see a knife 1, a mug 2.",
+    "You are in the middle of a room. Looking quickly around you, you see a fridge 1, and a desk 1.",
+    "Your task is to: put a clean mug in the cabinet. You open the drawer 1. In it, you see a mug 2.",
     "go to fridge 1\nopen fridge 1\ntake apple 1 from fridge 1\nNothing happens.\nYou arrive at sinkbasin 1.",
     "system user assistant <think>\n\n</think>\n\n<action>look</action> You are a helpful assistant.",
 ]
