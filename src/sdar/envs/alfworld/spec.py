@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from sdar.envs.alfworld.engine import Episode, Game
@@ -22,6 +23,7 @@ from sdar.envs.alfworld.prompts import (
     parse_strict,
 )
 from sdar.envs.alfworld.text import Rules
+from sdar.envs.alfworld.textworld import TextWorldEpisode
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
@@ -100,6 +102,10 @@ class AlfworldSpec(EnvSpec):
             if getattr(self, name) < least:
                 raise ConfigError(f"alfworld: {name} must be at least {least}, not {getattr(self, name)}")
 
+        missing = [name for name in ("alfworld", "textworld") if find_spec(name) is None]
+        if self.engine is EngineName.TEXTWORLD and missing:
+            raise ConfigError(f"engine 'textworld' needs {', '.join(missing)}: pip install 'sdar[textworld]'")
+
     def splits(self) -> tuple[str, ...]:
         """The training split, then those for evaluation: those found in `data`, or the generated ones."""
         if not self.data:
@@ -175,6 +181,9 @@ class AlfworldSpec(EnvSpec):
         return Path(self.data).expanduser()
 
     def _begin(self, task: Task) -> tuple[Play, str]:
+        if self.engine is EngineName.TEXTWORLD:
+            text = task.payload.text()
+            return TextWorldEpisode(text, self.rules), text.task
         game = self.game(task)
         return Episode(game), game.task
 
