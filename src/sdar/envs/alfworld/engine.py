@@ -64,11 +64,10 @@ class Episode:
         self.opened, self.lit, self.sliced = game.opened, game.lit, game.sliced
         self.clean, self.hot, self.cool = game.clean, game.hot, game.cool
         self.removed, self._admissible = frozenset(), None
-        intro = game.memo.get("intro")
-        if intro is None:
+        if not game.intro:
             around = listing([f"a {game.names[r]}" for r in game.receptacles])
-            intro = game.memo["intro"] = f"{WELCOME}\n\n{self._look(around)}\n\n{TASK}{game.task}."
-        return intro
+            game.intro = f"{WELCOME}\n\n{self._look(around)}\n\n{TASK}{game.task}."
+        return game.intro
 
     def copy(self) -> "Episode":
         """An independent episode in the same state."""
@@ -81,12 +80,12 @@ class Episode:
     def step(self, command: str) -> str:
         """Apply `command` and return the feedback; what is not admissible changes nothing."""
         command = command.strip()
-        action = self.game.memo.get(command)
+        action = self.game.actions.get(command)
         if action is None:
             action = _read(self.game, command)
             if action is None:
                 return NOTHING
-            self.game.memo[command] = action
+            self.game.actions[command] = action
         handler, arguments = action
         return handler(self, *arguments) or NOTHING
 
@@ -123,12 +122,12 @@ class Episode:
     def _standing(self) -> list[str]:
         """The commands that depend on the location only."""
         game, location = self.game, self.location
-        commands = game.memo.get(location)
+        commands = game.standing.get(location)
         if commands is None:
             commands = ["inventory", "look"] + ["help"] * game.wording.helps
             for r in game.receptacles:
                 commands.append(f"{'examine' if game.place[r] == location else 'go to'} {game.names[r]}")
-            game.memo[location] = commands
+            game.standing[location] = commands
         return commands
 
     def _handling(self) -> list[str]:

@@ -30,7 +30,8 @@ class Game:
         goal_things: Things that count for the goal; `goal_places`: receptacles (LOOK: lamps) that count.
         contents: Things by receptacle before the first command; `nearby`: things by location; `opened`,
             `clean`, `hot`, `cool`, `lit` and `sliced`: what is so before the first command.
-        memo: Texts and parsed commands, filled in by the episodes.
+        intro, actions, standing: What the episodes have worked out: the introduction, commands that were
+            understood, and the commands that depend on the location only.
     """
 
     def __init__(self, problem: Problem, task: str, rules: Rules = Rules.V2_1_1, id: str = "game") -> None:
@@ -72,7 +73,9 @@ class Game:
         self.goal_things, self.goal_places = self.of_type(self.target.object), self.of_type(self.target.place)
         if self.target.kind is Kind.LOOK:
             self.goal_places &= self.toggleable
-        self.memo: dict[Any, Any] = {}
+        self.intro = ""
+        self.actions: dict[str, Any] = {}
+        self.standing: dict[int, list[str]] = {}
         self._can_contain = problem.can_contain
         self._accepts: dict[int, Numbers] = {}
 

@@ -1,7 +1,7 @@
-"""The official engine behind the interface of `Episode`: `alfworld` and `textworld[pddl]`, some 1,000 times slower.
+"""The official engine, `alfworld` with `textworld[pddl]`, behind the interface of `Episode`.
 
-It is the oracle of the parity tests, and can be chosen with `engine = "textworld"`. The packages are imported when
-the first episode is made.
+It is the oracle of the parity tests, and can be chosen with `engine = "textworld"`, over 1,000 times slower.
+The packages are imported when the first episode is made.
 """
 
 import json
@@ -18,7 +18,6 @@ from sdar.envs.alfworld.game import GameText
 from sdar.envs.alfworld.official import DOMAINS, GRAMMARS, digest_domain, digest_grammar
 from sdar.envs.alfworld.text import Rules
 from sdar.errors import ConfigError
-
 
 _GOAL = "UNKNOWN GOAL"
 _idle: list[Any] = []
@@ -37,21 +36,24 @@ class TextWorldEpisode:
         self.text, self.rules = text, Rules(rules or text.rules)
         domain, grammar = _release(self.rules)
         goal = json.dumps(text.task)[1:-1]
-        self._commands: list[str] = []
         self._env = _idle.pop() if _idle else _engine()
         weakref.finalize(self, _idle.append, self._env)
         with _own_arguments():
             self._env.load(
                 {"pddl_domain": domain, "grammar": grammar.replace(_GOAL, goal), "pddl_problem": text.problem}
             )
-        self.reset()
+            self._start()
 
     def reset(self) -> str:
         """Go back to the start and return the introduction."""
-        self._commands.clear()
-        with _own_arguments():
-            self._state = self._env.reset()
+        if self._commands:
+            with _own_arguments():
+                self._start()
         return str(self._state.feedback)
+
+    def _start(self) -> None:
+        self._commands: list[str] = []
+        self._state = self._env.reset()
 
     def step(self, command: str) -> str:
         """Apply `command` and return the feedback."""
@@ -81,8 +83,7 @@ def _engine() -> Any:
     try:
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
-        from textworld.envs.pddl import PddlEnv
-        from textworld.envs.pddl import textgen
+        from textworld.envs.pddl import PddlEnv, textgen
     except ImportError as error:
         raise ConfigError(
             f"engine 'textworld' needs the official packages ({error}): pip install 'sdar[textworld]'"
