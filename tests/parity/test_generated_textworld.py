@@ -23,7 +23,8 @@ def test_a_generated_game_is_played_alike(rules, place):
     assert first == second
     expert = native.expert("explorer", envs[1], task, seed=0, noise=0.3)
     for turn in range(real.max_turns):
-        text = HOSTILE[turn // 4 % len(HOSTILE)] if turn % 4 == 3 else expert.act(second)
+        advice = expert.act(second)
+        text = HOSTILE[turn // 4 % len(HOSTILE)] if turn % 4 == 3 else advice
         here, there = (env.step(text) for env in envs)
         assert here == there
         second = there.observation

@@ -1,7 +1,8 @@
 """Scripted players: one knows where everything is, one has to look for it, one plays at random.
 
 They read nothing but observations (and the admissible commands that come with them), so they play on either
-engine and under both rule releases, and can be asked for advice about episodes that somebody else plays.
+engine and under both rule releases, and can advise on episodes that somebody else plays, as long as they are
+asked at every turn.
 """
 
 import re
