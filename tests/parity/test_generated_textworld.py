@@ -12,16 +12,17 @@ pytest.importorskip("textworld", reason="pip install 'sdar[textworld]'")
 pytest.importorskip("alfworld", reason="pip install 'sdar[textworld]'")
 
 
-@pytest.mark.parametrize("rules", ["2.1.1", "2.1.2"])
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(len(KINDS)), ids=KINDS)
-def test_a_generated_game_is_played_alike(rules, place):
+def test_a_generated_game_is_played_alike(place):
+    rules = ("2.1.1", "2.1.2")[place % 2]
     real = AlfworldSpec(engine="textworld", rules=rules)
     native = replace(real, engine="native")
     task = native.tasks("held_out")[place]
     envs = [real.make(), native.make()]
     first, second = (env.reset(task) for env in envs)
     assert first == second
-    expert = native.expert("explorer", envs[1], task, seed=0, noise=0.3)
+    expert = native.expert("explorer", envs[1], task, seed=0, noise=0.1)
     for turn in range(real.max_turns):
         advice = expert.act(second)
         text = HOSTILE[turn // 4 % len(HOSTILE)] if turn % 4 == 3 else advice
