@@ -99,7 +99,7 @@ class CompactPrompts:
 
 
 def squeeze(text: str) -> str:
-    """An observation without the banner, without what the rest of it repeats, and without articles and the like.
+    """An observation without the banner, without what its rest repeats, and without articles and the like.
 
     >>> squeeze("You arrive at desk 1. On the desk 1, you see a mug 1, and a pen 2.")
     'On desk 1 mug 1 pen 2'
