@@ -12,6 +12,8 @@ from sdar.envs.alfworld.text import NOTHING, Rules
 from sdar.envs.alfworld.textworld import TextWorldEpisode
 from sdar.types import Observation
 
+_IDLE = ("go to", "look", "inventory", "help")
+
 
 @dataclass
 class Parity:
@@ -52,7 +54,8 @@ def walk(native: Episode, seed: str, steps: int, expert: bool = False) -> Iterat
         elif chance < 0.25:
             command = last
         else:
-            handling = [c for c in admissible if not c.startswith(("go to", "look", "inventory", "help"))]
+            here = tuple(f"examine {game.names[r]}" for r in game.stops.get(native.location, ()))
+            handling = [c for c in admissible if not c.startswith((*_IDLE, *here))]
             command = dice.choice(handling if handling and chance < 0.75 else admissible)
         yield command
         last, text = command, native.step(command)

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sdar.envs.alfworld.text import Rules
 from sdar.errors import ConfigError
 
 _GOAL = "UNKNOWN GOAL"
+_MISSING = "engine 'textworld' needs the official packages ({}): pip install 'sdar[textworld]'"
 _idle: list[Any] = []
 """Engines whose episode is gone. Each holds a copy of a large library, so they are used again."""
 
@@ -85,9 +87,7 @@ def _engine() -> Any:
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
         from textworld.envs.pddl import PddlEnv, textgen
     except ImportError as error:
-        raise ConfigError(
-            f"engine 'textworld' needs the official packages ({error}): pip install 'sdar[textworld]'"
-        ) from None
+        raise ConfigError(_MISSING.format(error)) from None
     if sys.version_info >= (3, 13):
         textgen.EvalSymbol.derive = _derive(textgen.TerminalSymbol)
     return AlfredDemangler(PddlEnv(textworld.EnvInfos(won=True, admissible_commands=True)))
@@ -119,13 +119,10 @@ def _release(rules: Rules) -> tuple[str, str]:
     Raises:
         ConfigError: The package is missing or is another release.
     """
-    try:
-        import alfworld
-    except ImportError as error:
-        raise ConfigError(
-            f"engine 'textworld' needs the official packages ({error}): pip install 'sdar[textworld]'"
-        ) from None
-    data = Path(alfworld.__file__).parent / "data"
+    package = find_spec("alfworld")
+    if package is None or package.origin is None:
+        raise ConfigError(_MISSING.format("no module named 'alfworld'"))
+    data = Path(package.origin).parent / "data"
     domain, grammar = (data / "alfred.pddl").read_text(), (data / "alfred.twl2").read_text()
     if rules is Rules.V2_1_1:
         domain, grammar = _as_before(domain, grammar)
