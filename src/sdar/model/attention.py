@@ -56,7 +56,6 @@ def varlen_attention(
     a sliding window shorter than a segment, capped scores, attention sinks, attention that is not causal.
     """
     segments = _checked(module, segments, attention_mask, kwargs)
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves normalised heads in float32
     fused = _fused_kernel(query)
     if fused is not None:
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))

@@ -77,18 +77,15 @@ _TENSORS = ("tokens", "positions", "select", "targets")
 class Policy(nn.Module):
     """A causal LM that scores packed tokens.
 
-    Every use of a parameter is inside `forward`, so the module can be the root of `fully_shard`. `model` may be a
-    transformers causal LM or a peft LoRA model around one; it is switched to the attention `sdar_varlen`, and its
-    dropout is switched off, since a score must be a function of the weights. Generate with another copy.
-
-    With `compute_dtype` bfloat16 the matrix products run in bfloat16 under autocast, whatever the dtype of the
-    parameters; log-softmax and everything after it is float32 always.
+    Every use of a parameter is inside `forward`, so the module can be the root of `fully_shard`. `model` is a
+    transformers causal LM or a peft LoRA model around one. It is switched to the attention `sdar_varlen`, and
+    its dropout is switched off, since a score must be a function of the weights; generate with another copy.
+    Logits take the dtype of the parameters; log-softmax and everything after it is float32.
     """
 
-    def __init__(self, model: nn.Module, *, compute_dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.compute_dtype = compute_dtype
         base = causal_lm(model)
         _check_head(base)
         base.set_attn_implementation(VARLEN)
@@ -96,26 +93,26 @@ class Policy(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(self, packed: Packed, *, temperature: float = 1.0, with_entropy: bool = False) -> TokenScores:
-        """Scores (M,) of `packed.targets`, which must be on the model's device."""
+    def forward(
+        self, packed: Packed, *, temperature: float = 1.0, with_entropy: bool = False
+    ) -> TokenScores:
+        """Scores (M,) of `packed.targets`. The pack must be on the model's device."""
         base = causal_lm(self.model)
         device = packed.tokens.device
-        reduced = self.compute_dtype != torch.float32
-        with torch.autocast(device.type, dtype=self.compute_dtype, enabled=reduced):
-            hidden = base.get_decoder()(
-                input_ids=packed.tokens.unsqueeze(0),
-                position_ids=packed.positions.unsqueeze(0),
-                segments=Segments.of(packed.seqlens, device),
-                use_cache=False,
-            ).last_hidden_state
-            return chunked_logp(
-                hidden[0].index_select(0, packed.select),
-                base.get_output_embeddings(),
-                packed.targets,
-                temperature=temperature,
-                with_entropy=with_entropy,
-                chunk_size=chunk_tokens(base.config.get_text_config().vocab_size, device),
-            )
+        hidden = base.get_decoder()(
+            input_ids=packed.tokens.unsqueeze(0),
+            position_ids=packed.positions.unsqueeze(0),
+            segments=Segments.of(packed.seqlens, device),
+            use_cache=False,
+        ).last_hidden_state
+        return chunked_logp(
+            hidden[0].index_select(0, packed.select),
+            base.get_output_embeddings(),
+            packed.targets,
+            temperature=temperature,
+            with_entropy=with_entropy,
+            chunk_size=chunk_tokens(base.config.get_text_config().vocab_size, device),
+        )
 
 
 def causal_lm(model: nn.Module) -> PreTrainedModel:
