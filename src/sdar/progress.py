@@ -93,10 +93,11 @@ class Live:
         self._bars.console.print(text, highlight=False, markup=False)
 
 
+Display = Silent | Lines | Live
+
+
 @contextmanager
-def display(
-    steps: int, *, main: bool = True, console: Console | None = None
-) -> Iterator[Silent | Lines | Live]:
+def display(steps: int, *, main: bool = True, console: Console | None = None) -> Iterator[Display]:
     """What fits the place: bars for a terminal, lines for a file or a pipe, nothing unless `main`."""
     console = console or Console(stderr=True)
     if not main:

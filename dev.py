@@ -1,0 +1,103 @@
+"""Set-up and checks with nothing but Python 3.11 or newer.
+
+    python3 dev.py install    make .venv (unless inside a virtual environment) and install sdar in it
+    python3 dev.py test       the same with the tools for development, then every check and all tests
+
+Where there is no NVIDIA GPU, torch comes as its CPU build: the usual one for Linux brings gigabytes of CUDA.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+TORCH = "2.13.0"
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+CHECKS = {
+    "lint": ["ruff", "check"],
+    "format": ["ruff", "format", "--check"],
+    "types": ["mypy"],
+    "import layers": ["lint-imports"],
+    "tests": ["pytest", "-n", "auto"],
+}
+
+
+def environment() -> Path:
+    """The Python to install into: that of the active virtual environment, or of .venv, made where missing."""
+    if sys.prefix != sys.base_prefix:
+        return Path(sys.executable)
+    home = ROOT / ".venv"
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        print(f"Making the virtual environment {home}")
+        try:
+            venv.create(home, with_pip=True, clear=True)
+        except subprocess.CalledProcessError:
+            sys.exit(
+                "error: this Python cannot make virtual environments; on Debian: apt install python3-venv"
+            )
+    return python
+
+
+def pip(python: Path, *args: str) -> bool:
+    """Whether pip did it."""
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *args]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def install(python: Path, extras: str = "") -> None:
+    """Install sdar as it is here, once for each state of pyproject.toml."""
+    stamp = python.parent.parent / f"sdar-installed{extras}"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print("Installing sdar and what it needs (minutes, the first time)", flush=True)
+    has_torch = subprocess.run([str(python), "-c", "import torch"], stderr=subprocess.DEVNULL, check=False)
+    if has_torch.returncode != 0 and sys.platform == "linux" and not shutil.which("nvidia-smi"):
+        # "+cpu" is no version of the public index, so neither line can fetch a CUDA build.
+        build = f"torch=={TORCH}+cpu"
+        if not (pip(python, build) or pip(python, build, "--index-url", CPU_WHEELS)):
+            sys.exit(
+                f"error: found no CPU build of torch; install one into {python.parent.parent} and try again"
+            )
+    if not pip(python, "--editable", f".{extras}"):
+        sys.exit("error: the installation failed, see above")
+    stamp.write_text(wanted)
+
+
+def test(python: Path) -> int:
+    """Run every check; the tests last, so that their closing line is the last. 0 when all passed."""
+    failed = []
+    for name, (tool, *args) in CHECKS.items():
+        print(f"== {name}", flush=True)
+        # One thread a process: pytest-xdist starts one process for each core.
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        command = [str(python.parent / tool), *args]
+        if subprocess.run(command, cwd=ROOT, env=env, check=False).returncode != 0:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def main() -> int:
+    """Do what the first argument says."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"error: sdar needs Python 3.11 or newer, and this is {sys.version.split()[0]}")
+    if sys.argv[1:] not in (["install"], ["test"]):
+        sys.exit(__doc__)
+    python = environment()
+    if sys.argv[1] == "test":
+        install(python, "[dev]")
+        return test(python)
+    install(python)
+    print("Installed. Next: .venv/bin/sdar train" if python.parent.parent == ROOT / ".venv" else "Installed.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The command line: `sdar COMMAND words... --flags`. The commands are in `sdar.commands`.
+
+Flags are settings, merged like recipes (`sdar.config`); tyro writes the help of the classes they fill.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, make_dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from sdar.commands import COMMANDS, IS_MAIN, Command, configure, first_line, say
+from sdar.config import Layer, load, read_flags, read_toml
+from sdar.errors import ConfigError, SdarError, suggest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit status. An `SdarError` becomes one line and status 2."""
+    try:
+        return dispatch(list(sys.argv[1:] if argv is None else argv))
+    except SdarError as error:
+        if IS_MAIN:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if IS_MAIN:
+            print("stopped", file=sys.stderr)
+        return 130
+
+
+def dispatch(args: list[str]) -> int:
+    """Find the command, read its flags and run it."""
+    name = args[0] if args else "--help"
+    if name in ("-h", "--help"):
+        say(overview())
+        return 0
+    if name == "--version":
+        say(version("sdar"))
+        return 0
+    if name not in COMMANDS:
+        raise ConfigError(f"unknown command '{name}': {suggest(name, COMMANDS)}")
+    command = COMMANDS[name]
+    own = fields(command.options)
+    switches = [field.name for field in own if field.type is bool]
+    plain = ["--help" if arg == "-h" else arg for arg in args[1:]]
+    words, flags = read_flags(plain, [*switches, "help"])
+    if "help" in flags.values:
+        _, flags = divide(flags, ["help"])
+        show_help(name, command, words, flags)
+        return 0
+    mine, settings = divide(flags, [field.name for field in own] if command.settings else flags.values)
+    return command.run(words, load(command.options, [mine]), settings)
+
+
+def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
+    """The flags with these names, and the others."""
+    names = set(names)
+    mine = {name: value for name, value in flags.values.items() if name in names}
+    rest = {name: value for name, value in flags.values.items() if name not in names}
+    return Layer(flags.source, mine), Layer(flags.source, rest)
+
+
+def overview() -> str:
+    """The text of `sdar --help`."""
+    lines = [f"  sdar {name:<12}{first_line(command.run)}" for name, command in COMMANDS.items()]
+    title = "Train multi-turn LLM agents with reinforcement learning and self-distillation."
+    return "\n".join([title, "", *lines, "", "sdar COMMAND --help shows what a command takes."])
+
+
+def show_help(name: str, command: Command, words: list[str], flags: Layer) -> None:
+    """Print what a command takes; of the objectives and environments, the settings of the chosen ones."""
+    import tyro
+
+    shown, default = command.options, command.options()
+    if command.settings:
+        own, settings = divide(flags, [field.name for field in fields(command.options)])
+        recipes = [read_toml(Path(word)) for word in words if word.endswith(".toml")]
+        config = configure(recipes, settings)
+        bases = (command.options, type(config))
+        shown = make_dataclass(command.options.__name__, [], bases=bases, frozen=True, kw_only=True)
+        default = shown(**vars(config), **vars(load(command.options, [own])))
+    tyro.cli(
+        shown,
+        default=default,
+        args=["--help"],
+        prog=f"sdar {name} {command.usage}".rstrip(),
+        description=command.run.__doc__,
+        config=(tyro.conf.FlagConversionOff, tyro.conf.EnumChoicesFromValues),
+    )
