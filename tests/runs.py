@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdar.model.chat import Chat
-from sdar.model.policy import Policy
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.advantages import AdvantageConfig
 from sdar.envs.base import Env
 from sdar.envs.toy import ToyEnv, ToySpec
+from sdar.model.chat import Chat
+from sdar.model.policy import Policy
 from sdar.objectives.base import Objective
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import Collector, RolloutConfig

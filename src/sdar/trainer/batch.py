@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdar.model.policy import Packed, TokenScores
+from sdar.model.logprobs import TokenScores
+from sdar.model.policy import Packed
 from sdar.objectives.base import LossInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
@@ -78,29 +79,16 @@ class Batch:
 
 
 def pack(samples: Sequence[Sample], device: torch.device, *, teacher: bool = False) -> Packed:
-    """Put samples end to end, without padding; their policy tokens are the scored ones, in order.
+    """Samples end to end; their policy tokens are the scored ones, in order.
 
-    With `teacher` each body follows its teacher's prompt, which it must have. Without samples the result is
-    two tokens, one of them scored, so that a rank without work left runs the same collectives as the others.
+    With `teacher` each body follows its teacher's prompt, which it must have.
     """
-    if not samples:
-        zeros = torch.zeros(2, dtype=torch.int64, device=device)
-        return Packed(tokens=zeros, positions=zeros, seqlens=(2,), select=zeros[:1], targets=zeros[:1])
-    tokens, selects, seqlens, first = [], [], [], 0
+    sequences = []
     for sample in samples:
         prompt = sample.teacher_prompt if teacher else sample.prompt
-        body = np.asarray(sample.body, np.int64)
-        tokens += [np.asarray(prompt, np.int64), body]
-        selects.append(np.flatnonzero(sample.policy) + (first + len(prompt) - 1))
-        seqlens.append(len(prompt) + len(body))
-        first += seqlens[-1]
-    flat, select = np.concatenate(tokens), np.concatenate(selects)
-    positions = np.concatenate([np.arange(length) for length in seqlens])
-    arrays = (flat, positions, select, flat[select + 1])
-    tokens_N, positions_N, select_M, targets_M = (torch.from_numpy(array).to(device) for array in arrays)
-    return Packed(
-        tokens=tokens_N, positions=positions_N, seqlens=tuple(seqlens), select=select_M, targets=targets_M
-    )
+        scored = [i for i, chosen in enumerate(sample.policy, len(prompt)) if chosen]
+        sequences.append((prompt + sample.body, scored))
+    return Packed.from_sequences(sequences).to(device)
 
 
 def loss_inputs(

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from sdar.errors import ConfigError
+from sdar.model.policy import Policy, fsdp_units
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ def join(device: str = "cpu") -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def shard(policy: nn.Module, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
+def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
     """Shard `policy` over all ranks, in place: each decoder layer, then the rest.
 
     The parameters stay in their own type (float32 for training); they are cast to `compute_dtype` for forward
@@ -98,14 +99,9 @@ def shard(policy: nn.Module, world: World, compute_dtype: torch.dtype = torch.fl
     mixed = MixedPrecisionPolicy(
         param_dtype=None if compute_dtype == torch.float32 else compute_dtype, reduce_dtype=torch.float32
     )
-    for layer in decoder_layers(policy):
+    for layer in fsdp_units(policy):
         fully_shard(layer, mesh=mesh, mp_policy=mixed)
     fully_shard(policy, mesh=mesh, mp_policy=mixed)
-
-
-def decoder_layers(policy: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the outermost module list of a causal language model."""
-    return next(module for module in policy.modules() if isinstance(module, nn.ModuleList))
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from sdar.errors import ConfigError
-from sdar.model.policy import Policy, TokenScores
+from sdar.model.policy import Policy
 from sdar.objectives.base import Objective, Stream
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
 from sdar.trainer.distributed import World, full
@@ -151,7 +151,7 @@ class Learner:
                 packed = pack([batch.samples[row] for row in rows], self.world.device, teacher=teacher)
                 logp_M = policy(packed, temperature=self.temperature).logp
                 if rows:
-                    out_M[batch.columns(rows)] = logp_M.float()
+                    out_M[batch.columns(rows)] = logp_M
         return self.world.sum(out_M)
 
     def learn(self, batch: Batch, step: int, steps: int) -> Learned:
@@ -196,7 +196,6 @@ class Learner:
             if not share:
                 (scores.logp.sum() * 0.0).backward()
                 continue
-            scores = TokenScores(*(None if value is None else value.float() for value in scores))
             output = self.objective.loss(loss_inputs(batch, share, scores, needs, denominators, step - 1))
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()

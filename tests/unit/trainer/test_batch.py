@@ -4,8 +4,8 @@ from itertools import chain
 
 import numpy as np
 import torch
-from sdar.model.policy import TokenScores
 
+from sdar.model.logprobs import TokenScores
 from sdar.objectives.base import Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
@@ -44,9 +44,11 @@ def letters(tokens: torch.Tensor) -> str:
 
 def test_pack_scores_the_policy_tokens_from_the_token_before_each() -> None:
     packed = pack(SAMPLES, CPU)
-    assert letters(packed.tokens) == "abXYcdZabWqUVrST"
-    assert packed.seqlens == (7, 3, 6)
-    assert packed.positions.tolist() == [*range(7), *range(3), *range(6)]
+    assert letters(packed.tokens) == "abXYcdabqUVrS", (
+        "what follows the last token to predict from is not needed"
+    )
+    assert packed.seqlens == (6, 2, 5)
+    assert packed.positions.tolist() == [*range(6), *range(2), *range(5)]
     assert letters(packed.targets) == "XYZWUVST"
     assert letters(packed.tokens[packed.select]) == "bXdbqUrS"
 
@@ -55,15 +57,9 @@ def test_the_teacher_sees_the_same_body_behind_its_own_prompt() -> None:
     batch = Batch.build(SAMPLES, ADVANTAGES, CPU)
     assert batch.taught == [0, 2]
     packed = pack([SAMPLES[row] for row in batch.taught], CPU, teacher=True)
-    assert letters(packed.tokens) == "skillabXYcdZskillqUVrST"
+    assert letters(packed.tokens) == "skillabXYcdskillqUVrS"
     assert letters(packed.targets) == "XYZUVST"
-    assert [batch.teacher_lengths[row] for row in batch.taught] == list(packed.seqlens)
-
-
-def test_no_samples_pack_to_something_to_run() -> None:
-    packed = pack([], CPU)
-    assert packed.tokens.shape == (2,)
-    assert packed.targets.shape == packed.select.shape == (1,)
+    assert [batch.teacher_lengths[row] for row in batch.taught] == [length + 1 for length in packed.seqlens]
 
 
 def test_streams_land_on_their_row_and_column() -> None:

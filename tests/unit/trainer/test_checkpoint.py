@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from sdar.model.policy import Policy
 from tests.tiny import tiny_model
 
 from sdar.errors import CheckpointError, ConfigError
+from sdar.model.policy import Policy
 from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints, complete, latest, step_of
 from sdar.trainer.distributed import World, full, shard
 from sdar.trainer.step import OptimConfig, make_optimizer

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from sdar.model.policy import Policy
 from tests.tiny import tiny_model
 
 from sdar.errors import ConfigError
+from sdar.model.policy import Policy
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample

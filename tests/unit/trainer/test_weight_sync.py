@@ -1,10 +1,10 @@
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from sdar.model.policy import Policy
 from tests.tiny import tiny_model
 
 from sdar.errors import ConfigError
+from sdar.model.policy import Policy
 from sdar.rollout.engines.hf import HFEngine
 from sdar.trainer.distributed import World, shard
 from sdar.trainer.weight_sync import full_weights, sync_weights
