@@ -5,8 +5,8 @@ Needs `pip install alfworld` (no more) and the official games:
     PYTHONPATH=src python benchmarks/alfworld_parity.py --data ../shared/data/alfworld
 
 Every game is played by both rule releases, half of the walks led by an erring expert until the goal holds,
-the rest at random, with impossible, malformed and repeated commands mixed in. The first games run in TextWorld
-as it is, the rest in TextWorld with repeated work remembered (fast_textworld.py).
+the rest at random, with impossible, malformed and repeated commands mixed in. The first games run in
+TextWorld as it is, the rest in TextWorld with repeated work remembered (fast_textworld.py).
 Recorded expert episodes (`expert_dialogues.jsonl.xz`) are replayed too.
 """
 

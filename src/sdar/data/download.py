@@ -13,7 +13,6 @@ from sdar.errors import DataError
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes that there are (0: unknown)."""
 
-_CHUNK = 1 << 16
 _AGAIN = (408, 425, 429)
 
 
@@ -92,7 +91,7 @@ class _Part:
             total = have + int(response.headers.get("Content-Length", 0))
             self._keep_mark(response)
             with self.path.open("ab" if have else "wb") as file:
-                for chunk in response.iter_raw(_CHUNK):
+                for chunk in response.iter_raw():
                     file.write(chunk)
                     have += len(chunk)
                     if on_progress:
