@@ -1,0 +1,1 @@
+"""WebShop: find a product, choose its options, buy it. No JVM, no server, no second process."""
