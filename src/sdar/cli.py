@@ -6,12 +6,12 @@ Flags are settings, merged like recipes (`sdar.config`); tyro writes the help of
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, make_dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from sdar.commands import COMMANDS, IS_MAIN, Command, configure, first_line, say
 from sdar.config import Layer, load, read_flags, read_toml
 from sdar.errors import ConfigError, SdarError, suggest
+from sdar.runlog import versions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def dispatch(args: list[str]) -> int:
         say(overview())
         return 0
     if name == "--version":
-        say(version("sdar"))
+        say(versions().get("sdar", "not installed, only imported"))
         return 0
     if name not in COMMANDS:
         raise ConfigError(f"unknown command '{name}': {suggest(name, COMMANDS)}")

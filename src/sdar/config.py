@@ -170,7 +170,8 @@ def _explain(unknown: _UnknownSetting, known: list[str]) -> ConfigError:
     near = near or [name for _, end, name in parts if end == leaf][:1]
     dashed = unknown.layer.source == "--"
     names = [f"--{name.replace('_', '-')}" if dashed else name for name in near or beside.values()]
-    advice = f"did you mean {names[0]}?" if near else f"choose from {', '.join(sorted(names))}"
+    choices = f"choose from {', '.join(sorted(names))}" if names else "there are none here"
+    advice = f"did you mean {names[0]}?" if near else choices
     return ConfigError(f"{unknown.layer.label(unknown.path)}: unknown setting{unknown.owner}: {advice}")
 
 

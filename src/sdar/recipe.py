@@ -7,12 +7,16 @@ warm-starts by itself, SDAR, on a CPU.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
+
+from transformers import PreTrainedModel
+from transformers.utils import logging
 
 import sdar.envs.toy  # noqa: F401 - registers the environment
 from sdar.advantages import AdvantageConfig
@@ -172,7 +176,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
 
     Fewer steps than `config.train.steps` mean that the user asked to stop.
     """
-    with join(config.device) as world, display(config.train.steps, main=world.is_main) as shown:
+    with stage(config) as (world, shown):
         start = start_model(config, world, shown)
         run = claim_run(config, world, resume)
         watcher = Watcher(shown, config, run, world)
@@ -185,9 +189,17 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
     return run, done
 
 
+@contextmanager
+def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
+    """The processes that work together, and what the user sees of it."""
+    logging.disable_progress_bar()
+    with join(config.device) as world, display(config.train.steps, main=world.is_main) as shown:
+        yield world, shown
+
+
 def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResult:
     """Play the panel with the model in a directory; `skills` names a rule for skills in its own prompts."""
-    with join(config.device) as world, display(1, main=world.is_main) as shown:
+    with stage(config) as (world, shown):
         chat = Chat(load_tokenizer(model))
         student = skill_context(config, skills) if skills else None
         collector = Collector(
@@ -198,7 +210,7 @@ def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResu
 
 def warm_start(config: RunConfig) -> Path:
     """Make the embedded model where it is missing; its directory."""
-    with join(config.device) as world, display(1, main=world.is_main) as shown:
+    with stage(config) as (world, shown):
         return start_model(replace(config, model=replace(config.model, path=EMBEDDED)), world, shown)
 
 
@@ -310,7 +322,9 @@ def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
 def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> HFEngine:
     """A rollout engine with weights of its own, plain even where the policy has adapters."""
     plain = replace(config.model, lora_rank=0, gradient_checkpointing=False)
-    return HFEngine(load_model(plain, model, world.device), stop_ids=chat.stop_ids)
+    copy = load_model(plain, model, world.device, param_dtype=config.model.compute_dtype)
+    assert isinstance(copy, PreTrainedModel)
+    return HFEngine(copy, stop_ids=chat.stop_ids)
 
 
 def play_panel(

@@ -82,7 +82,7 @@ def _draw_success(axes: Axes, train: Curve, evals: dict[int, EvalResult]) -> Non
         )
     if 0 in evals:
         start, dashes = 100 * evals[0].success.value, (0, (4, 3))
-        label = f"warm start, {start:.0f} %"
+        label = f"before training, {start:.0f} %"
         axes.axhline(start, color=MUTED, linewidth=1, linestyle=dashes, label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
@@ -122,7 +122,7 @@ def result_table(before: EvalResult, after: EvalResult | None = None) -> Table:
     )
     table.add_column("task kind")
     table.add_column("tasks", justify="right")
-    for name in ("success",) if after is None else ("warm start", "trained", "gain, points"):
+    for name in ("success",) if after is None else ("before", "trained", "gain, points"):
         table.add_column(name, justify="right")
     for kind, rate in before.by_kind.items():
         count = sum(outcome.kind == kind for outcome in before.outcomes)

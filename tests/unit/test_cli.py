@@ -1,0 +1,229 @@
+"""The command line: help without torch, settings, one-line errors. Whole runs are in tests/e2e."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sdar
+from sdar import cli
+from sdar.cli import main
+from sdar.commands import COMMANDS
+
+
+def run_python(*args: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(Path(sdar.__file__).parents[1])}
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, check=False, env=env)
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from sdar.cli import main; status = main(['--help']); "
+        "assert not {'torch', 'transformers', 'tyro', 'matplotlib'} & set(sys.modules); sys.exit(status)"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    for name in COMMANDS:
+        assert f"sdar {name}" in done.stdout
+
+
+def test_importing_the_package_is_light() -> None:
+    done = run_python("-c", "import sys, sdar; sdar.Task, sdar.RunDir; assert 'torch' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names() -> None:
+    assert sorted(sdar._HOME) == sorted(sdar.__all__) == sorted(dir(sdar))
+    for name in sdar.__all__:
+        assert getattr(sdar, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sdar.nothing  # noqa: B018
+
+
+def test_python_dash_m() -> None:
+    done = run_python("-m", "sdar", "trian")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unknown command 'trian': did you mean 'train'?\n"
+
+
+def test_dry_run_prints_settings_that_give_the_same_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.toml").write_text("[optim]\nlr = 0.5\n[objective]\nname = 'grpo'\nkl_coef = 0.0\n")
+    assert main(["train", str(tmp_path / "a.toml"), "--optim.lr", "2e-6", "--env", "toy", "--dry-run"]) == 0
+    first = capsys.readouterr().out
+    settings = tomllib.loads(first)
+    assert settings["optim"]["lr"] == 2e-6
+    assert settings["objective"]["name"] == "grpo"
+    assert settings["objective"]["kl_coef"] == 0.0
+    assert settings["env"] == {"name": "toy", "max_turns": 8}
+    (tmp_path / "b.toml").write_text(first)
+    assert main(["train", str(tmp_path / "b.toml"), "--dry-run"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_the_default_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dry-run"]) == 0
+    settings = tomllib.loads(capsys.readouterr().out)
+    assert (settings["env"]["name"], settings["objective"]["name"]) == ("alfworld", "sdar")
+    assert (settings["model"]["path"], settings["rollout"]["context"]) == ("embedded", "transcript")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("train --objective sadr", "unknown objective 'sadr': did you mean 'sdar'?"),
+        (
+            "train --objective.bta 1",
+            "--objective.bta: unknown setting of objective 'sdar': did you mean --obj",
+        ),
+        (
+            "train --objective grpo --objective.beta 1",
+            "--objective.beta: unknown setting of objective 'grpo'",
+        ),
+        ("train --seed 1", "--seed: unknown setting: did you mean --train.seed?"),
+        ("train --dryrun", "--dryrun: unknown setting: did you mean --dry-run?"),
+        ("train --train.steps many", "--train.steps must be a whole number, got 'many'"),
+        ("train --train.steps 0", "train.steps must be at least 1, not 0"),
+        ("train nowhere.toml", "cannot read nowhere.toml: No such file or directory"),
+        ("train --env.data /nowhere", "/nowhere"),
+        ("train --out /proc/runs", "cannot write to /proc/runs"),
+        ("train --env toy --skills.retrieval none --rollout.tasks-per-step 7", "split 'train' has 6 tasks"),
+        ("train --rollout.group-size 1", "rollout.group_size is 1: use at least 2"),
+        ("train --skills.bank nowhere", "unknown skill bank 'nowhere'"),
+        ("train --skills.retrieval by-knd", "unknown retrieval rule 'by-knd': did you mean 'by-kind'?"),
+        ("train --eval.panel valid", "unknown panel 'valid' of alfworld"),
+        ("train --eval.samples 0", "eval.samples must be at least 1, not 0"),
+        ("train --trackers tensorbord", "unknown tracker 'tensorbord': did you mean 'tensorboard'?"),
+        ("train --plugins nowhere.py", "plugin nowhere.py: no such file"),
+        ("train --plugins no_such_module", "plugin no_such_module: No module named 'no_such_module'"),
+        ("train --resume nowhere", "nowhere is not a run directory"),
+        ("train a.toml --resume nowhere", "give no recipe beside it"),
+        ("eval", "sdar eval takes one model"),
+        ("eval nowhere", "nowhere is not a run directory"),
+        ("list objectivs", "nothing is listed under 'objectivs': did you mean 'objectives'?"),
+        ("check env alfwrld", "unknown environment 'alfwrld': did you mean 'alfworld'?"),
+        ("check sdar", "usage: sdar check env NAME"),
+        ("doctor --seed 1", "--seed: unknown setting: there are none here"),
+        ("data download", "usage: sdar data download alfworld"),
+        ("data import alfworld /nowhere", "/nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    args: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SDAR_DATA", str(tmp_path / "data"))
+    assert main(args.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_group_size_1_is_fine_without_returns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPSD learns from the teacher alone; the run gets as far as the missing model."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--objective", "opsd", "--rollout.group-size", "1", "--model.path", "./nowhere"]
+    assert main(["train", *flags]) == 2
+    assert "nowhere: no such directory" in capsys.readouterr().err
+
+
+def test_other_ranks_are_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "IS_MAIN", False)
+    assert main(["trian"]) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+
+from sdar.objectives.base import objectives
+from sdar.objectives.grpo import GRPO
+
+
+@objectives.register("mine-{tag}")
+@dataclass(frozen=True, kw_only=True)
+class Mine(GRPO):
+    """GRPO under another name."""
+
+    power: float = 0.5
+    """An exponent."""
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> tuple[str, str]:
+    tag = tmp_path.name.replace("_", "-")
+    file = tmp_path / f"plugin_{tmp_path.name}.py"
+    file.write_text(PLUGIN.replace("{tag}", tag))
+    return str(file), f"mine-{tag}"
+
+
+def test_a_plugin_file_adds_an_objective(
+    plugin: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, name = plugin
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f"plugins = ['{file}']\n[objective]\nname = '{name}'\n")
+    for _ in range(2):
+        assert main(["train", str(recipe), "--objective.power", "0.75", "--dry-run"]) == 0
+        settings = tomllib.loads(capsys.readouterr().out)
+        assert (settings["objective"]["power"], settings["plugins"]) == (0.75, [file])
+    assert main(["check", "objective", name, "--plugins", file]) == 0
+    assert "WARN  oracle" in capsys.readouterr().out
+
+
+def test_help_shows_the_chosen_objective_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--objective", "rlsd", "--help"])
+    assert done.value.code == 0
+    text = capsys.readouterr().out
+    assert "--objective.lam" in text
+    assert "--objective.beta" not in text
+    assert "--dry-run" in text
+    assert "--env.data" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main([name, "-h"])
+    assert done.value.code == 0
+    assert f"usage: sdar {name}" in capsys.readouterr().out
+
+
+def test_list_and_check_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["list", "objectives", "panels"]) == 0
+    text = capsys.readouterr().out
+    assert "grpo-opsd" in text
+    assert "generated-128" in text
+    assert "by-kind" not in text
+    assert main(["check", "env", "toy"]) == 0
+    assert "env toy keeps its contract" in capsys.readouterr().out
+    assert main(["check", "objective", "sdar"]) == 0
+    assert "PASS  oracle" in capsys.readouterr().out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SDAR_DATA", str(tmp_path / "data"))
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert f"{tmp_path}/data, writable" in text
+    assert "version of torch" in text
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SDAR_DATA", str(tmp_path / "file" / "data"))
+    assert main(["doctor"]) == 1
+    assert "cannot write to" in capsys.readouterr().out
