@@ -62,7 +62,10 @@ class HFEngine:
         self.generate([Request([0], seed=0)], Sampling(max_tokens=1))
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """See `Engine.generate`. A session may occur once in a call."""
+        """See `Engine.generate`. A session that occurs twice in a call raises `ValueError`."""
+        sessions = [request.session for request in requests if request.session is not None]
+        if len(set(sessions)) < len(sessions):
+            raise ValueError("a session occurs twice in one call")
         longest = max((len(request.tokens) for request in requests), default=0)
         if longest >= self.context_length:
             raise ContextOverflow(

@@ -195,6 +195,11 @@ def test_half_precision_models_run():
         torch.testing.assert_close(torch.tensor(completion.logps), expected, atol=0.2, rtol=0)
 
 
+def test_a_session_cannot_be_asked_twice_at_once():
+    with pytest.raises(ValueError, match="twice"):
+        engine().generate([Request([20], 0, "s"), Request([20], 1, "s")], Sampling(max_tokens=1))
+
+
 def test_sliding_windows_are_refused():
     net = model("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=0)
     with pytest.raises(ConfigError, match="sliding_window"):
