@@ -1,0 +1,173 @@
+"""How Search-QA speaks to a model, and how an action is read out of what the model writes.
+
+An action is a line: `search QUERY`, `answer TEXT`, or nothing. `FullPrompts` is for pretrained models: the
+structure of the published prompts (question, steps so far, `<think>`, then `<search>` or `<answer>`; passages
+come in `<information>`) in words of our own. `CompactPrompts` is for the embedded model: as few tokens as
+possible, and what it writes is the action.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from sdar.envs.search_qa.retrieval import Passage
+from sdar.types import Message, Observation
+
+Parser = Callable[[str], tuple[str, bool]]
+"""The policy's text -> (the action, whether the text has the right form)."""
+Shower = Callable[[Sequence[Passage]], str]
+"""The passages found -> what the policy reads."""
+
+SEARCH, ANSWER = "search", "answer"
+
+_ROLE = "You answer questions with the help of a search engine, one step at a time."
+_ASK = (
+    "Think first: reason inside <think> </think> about what you know and what is missing. "
+    "Then do one of two things. If something is missing, write a query inside <search> </search>. "
+    "If you know the answer, write it inside <answer> </answer>, as short as possible and without comment. "
+    "Example: <answer>Lima</answer>"
+)
+_NEITHER = "There was neither <search> </search> nor <answer> </answer> in what you wrote."
+_BLOCKS = [(verb, re.compile(rf"<{verb}>(.*?)</{verb}>", re.I | re.S)) for verb in (SEARCH, ANSWER)]
+_OPEN = re.compile(r"<(search|answer)>", re.I)
+_CLOSE = [re.compile(rf"</{verb}>", re.I) for verb in (SEARCH, ANSWER)]
+_FILLER = re.compile(r"\b(?:an?|the|is|was|are|were|what|who|which|do|have)\b|[\"'.,?]", re.I)
+
+
+class FullPrompts:
+    """Prompts for pretrained chat models."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """The role, the question, and the form of an answer."""
+        return (Message("user", f"{_ROLE}\n\nQuestion: {first.goal}\n\n{_ASK}"),)
+
+    def following(self, observation: Observation) -> tuple[Message, ...]:
+        """What was found."""
+        return (Message("user", observation.text or f"{_NEITHER} {_ASK}"),)
+
+    def window(
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
+    ) -> tuple[Message, ...]:
+        """The opening at the first turn; later the question, and the last actions with what each brought."""
+        if not num_done:
+            return self.opening(first)
+        start = num_done - len(history) + 1
+        lines = [
+            f"Step {start + i}: {_tagged(action)} {brought}".rstrip()
+            for i, (action, brought) in enumerate(_exchanges(history, observation))
+        ]
+        parts = (
+            f"{_ROLE}\n\nQuestion: {first.goal}",
+            "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines]),
+            _ASK,
+        )
+        return (Message("user", "\n\n".join(parts)),)
+
+    def answer(self, action: str) -> str:
+        """A text of the required form, with the shortest of reasons."""
+        verb, _, rest = action.partition(" ")
+        why = f"I look for: {rest}." if verb == SEARCH else "I know the answer."
+        return f"<think>{why}</think>\n{_tagged(action)}"
+
+
+class CompactPrompts:
+    """Prompts for the embedded model: no instructions, lower case, no words without content."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """The question."""
+        return (Message("user", f"question {squeeze(first.goal)}"),)
+
+    def following(self, observation: Observation) -> tuple[Message, ...]:
+        """What was found."""
+        return (Message("user", observation.text or "search or answer"),)
+
+    def window(
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
+    ) -> tuple[Message, ...]:
+        """The question, then the last actions and what each brought, a line each."""
+        (opening,) = self.opening(first)
+        lines = [line for exchange in _exchanges(history, observation) for line in exchange]
+        return (Message("user", "\n".join([opening.content, *lines])),)
+
+    def answer(self, action: str) -> str:
+        """The action itself."""
+        return action
+
+
+def parse_published(text: str) -> tuple[str, bool]:
+    """The published rule: the first `<search>` block, else the first `<answer>` block, else nothing.
+
+    The text is cut after the first `</search>`, or else after the first `</answer>`. It is invalid without a
+    block, and also (though the block counts) with both tags or a tag twice. `<think>` is asked for and not
+    required.
+
+    >>> parse_published("<think>where?</think><search> capital of Peru </search>")
+    ('search capital of Peru', True)
+    """
+    opened = [tag.lower() for tag in _OPEN.findall(text)]
+    end = next((match.end() for close in _CLOSE if (match := close.search(text))), len(text))
+    for verb, block in _BLOCKS:
+        if match := block.search(text, 0, end):
+            return f"{verb} {match[1].strip()}".rstrip(), len(opened) == 1
+    return "", False
+
+
+def parse_bare(text: str) -> tuple[str, bool]:
+    """The whole text is the action.
+
+    >>> parse_bare("answer lima"), parse_bare("answer"), parse_bare("lima")
+    (('answer lima', True), ('', False), ('', False))
+    """
+    verb, _, rest = text.strip().partition(" ")
+    formed = verb in (SEARCH, ANSWER) and bool(rest.strip())
+    return (f"{verb} {rest.strip()}", True) if formed else ("", False)
+
+
+def show_plain(passages: Sequence[Passage]) -> str:
+    """Passages as Search-R1 shows them."""
+    lines = [f"Doc {i}(Title: {found.title}) {found.text}" for i, found in enumerate(passages, 1)]
+    return "<information>" + ("\n".join(lines) or "No passage matches the query.") + "</information>"
+
+
+def show_json(passages: Sequence[Passage]) -> str:
+    """Passages as SDAR and verl-agent show them: in a JSON string, its escapes included."""
+    lines = [f"Doc {i}: {found.contents.strip()}\n" for i, found in enumerate(passages, 1)]
+    result = json.dumps({"result": "".join(lines) or "No passage matches the query."})
+    return f"<information>{result}</information>"
+
+
+def show_compact(passages: Sequence[Passage]) -> str:
+    """The texts of the passages without their titles, squeezed."""
+    return "found " + (" ; ".join(squeeze(found.text) for found in passages) or "nothing")
+
+
+def squeeze(text: str) -> str:
+    """Lower case, without articles, punctuation and other words that carry nothing here.
+
+    >>> squeeze("What is the birthplace of the author of Lantern?")
+    'birthplace of author of lantern'
+    """
+    return " ".join(_FILLER.sub(" ", text.lower()).split())
+
+
+def _tagged(action: str) -> str:
+    """An action in its tags; nothing for an empty one."""
+    verb, _, rest = action.partition(" ")
+    return f"<{verb}>{rest}</{verb}>" if verb else "(no action)"
+
+
+def _exchanges(history: Sequence[tuple[Observation, str]], observation: Observation) -> list[tuple[str, str]]:
+    """Each action with what it brought: the observation of the pair after it, or the present one."""
+    if not history:
+        return []
+    seen = [*(before for before, _ in history), observation]
+    return [(action, after.text) for (_, action), (_, after) in zip(history, pairwise(seen), strict=True)]

@@ -1,0 +1,125 @@
+"""What a search engine is to the environment, and what all engines share: a cache, and a watch over failures.
+
+A search that fails raises `RetrievalError`; it is never an empty result. The environment shows the failure in
+the step, and the watch counts it, writes it to the log and ends the run when the engine is gone for good.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from sdar.errors import DataError, SdarError
+from sdar.registry import Registry
+
+_LOG = logging.getLogger(__name__)
+_CACHED = 200_000
+
+
+class RetrievalError(SdarError):
+    """A search failed."""
+
+
+class Passage(NamedTuple):
+    """A passage that was found. `contents` is the title in quotation marks, a line break, and the text."""
+
+    id: str
+    contents: str
+    score: float = 0.0
+
+    @property
+    def title(self) -> str:
+        r"""The first line.
+
+        >>> Passage("7", '"Velm"\nVelm is a town.').title
+        '"Velm"'
+        """
+        return self.contents.strip().partition("\n")[0]
+
+    @property
+    def text(self) -> str:
+        """Everything after the first line."""
+        return self.contents.strip().partition("\n")[2]
+
+
+class Retriever(Protocol):
+    """A search engine."""
+
+    def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
+        """The best `k` passages for each query, best first; fewer where fewer match.
+
+        Raises:
+            RetrievalError: The search failed.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrieverConfig(ABC):
+    """Settings of a search engine. Subclasses add fields and register themselves."""
+
+    @abstractmethod
+    def open(self, corpus: Path | None) -> Retriever:
+        """The engine, ready to search; `corpus` is the passage file beside the questions, if there is one."""
+
+    @abstractmethod
+    def require(self, corpus: Path | None) -> None:
+        """Raise `ConfigError` or `DataError` for what is missing, without loading anything."""
+
+
+retrievers: Registry[type[RetrieverConfig]] = Registry("retriever")
+
+
+class Cached:
+    """Remembers the latest results, so that the same query of the same question costs one search."""
+
+    def __init__(self, inner: Retriever, size: int = _CACHED) -> None:
+        self._inner, self._size = inner, size
+        self._known: OrderedDict[tuple[str, int], tuple[Passage, ...]] = OrderedDict()
+
+    def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
+        """See `Retriever`; only queries that are not known are searched for, each once."""
+        new = [query for query in dict.fromkeys(queries) if (query, k) not in self._known]
+        results = dict(zip(new, self._inner.search(new, k), strict=True)) if new else {}
+        found = [results[q] if q in results else self._known[q, k] for q in queries]
+        for query, passages in zip(queries, found, strict=True):
+            self._known[query, k] = passages
+            self._known.move_to_end((query, k))
+        while len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return found
+
+
+class Watched:
+    """Counts searches that fail, and gives up after `patience` failures without a success between them."""
+
+    def __init__(self, inner: Retriever, patience: int) -> None:
+        self._inner, self._patience = inner, patience
+        self.searches = self.failures = self._streak = 0
+
+    def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
+        """See `Retriever`.
+
+        Raises:
+            RetrievalError: This search failed.
+            DataError: So did the `patience` - 1 searches before it.
+        """
+        self.searches += 1
+        try:
+            found = self._inner.search(queries, k)
+        except RetrievalError as error:
+            self.failures += 1
+            self._streak += 1
+            if self._streak >= self._patience:
+                raise DataError(
+                    f"{self._streak} searches failed in a row, the last one because {error}"
+                ) from error
+            if self.failures & (self.failures - 1) == 0:
+                _LOG.warning(
+                    "%d of %d searches failed, this one because %s", self.failures, self.searches, error
+                )
+            raise
+        self._streak = 0
+        return found
