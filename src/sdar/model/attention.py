@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +51,10 @@ def varlen_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention within each segment; the attention function that transformers calls in every layer.
 
-    `query` is (1, heads, N, width); `key` and `value` may have fewer heads. Returns (1, N, heads, width) and None.
-    Dropout is never applied. Raises `ConfigError` for what would change the result: a missing `segments`, a mask,
-    a sliding window shorter than a segment, capped scores, attention sinks, attention that is not causal.
+    `query` is (1, heads, N, width); `key` and `value` may have fewer heads. Returns (1, N, heads, width), and
+    None for the weights. Dropout is never applied. Raises `ConfigError` for what would change the result: a
+    missing `segments`, a mask, a sliding window shorter than a segment, capped scores, attention sinks,
+    attention that is not causal.
     """
     segments = _checked(module, segments, attention_mask, kwargs)
     fused = _fused_kernel(query)
@@ -62,10 +63,10 @@ def varlen_attention(
         return fused(q, k, v, segments, scaling).unsqueeze(0), None
     rows = zip(*(x.split(segments.lengths, dim=2) for x in (query, key, value)), strict=True)
     outputs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True).transpose(1, 2)
+        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
         for q, k, v in rows
     ]
-    return torch.cat(outputs, dim=1), None
+    return torch.cat([output.transpose(1, 2) for output in outputs], dim=1), None
 
 
 AttentionInterface.register(VARLEN, varlen_attention)
@@ -75,7 +76,7 @@ def _checked(
     module: nn.Module, segments: Segments | None, mask: Tensor | None, kwargs: dict[str, Any]
 ) -> Segments:
     if segments is None:
-        raise ConfigError(f"attention '{VARLEN}' needs `segments`; to generate or to pad, use attention 'sdpa'")
+        raise ConfigError(f"attention '{VARLEN}' needs `segments`; to generate or pad, use 'sdpa'")
     name = type(module).__name__
     if mask is not None:
         raise ConfigError(f"{name} brings its own attention mask, which '{VARLEN}' does not support")
@@ -94,7 +95,7 @@ Kernel = Callable[[Tensor, Tensor, Tensor, Segments, float | None], Tensor]
 
 
 def _fused_kernel(query: Tensor) -> Kernel | None:
-    """torch's variable-length flash attention where it can take `query`: one launch for all segments."""
+    """Flash attention of variable length where it can take `query`: one launch for all segments."""
     if query.device.type != "cuda" or query.dtype not in (torch.float16, torch.bfloat16):
         return None
     width = query.shape[-1]
@@ -118,6 +119,8 @@ def _flash() -> Kernel | None:
         if groups > 1 and not native_gqa:
             k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
         at, longest = segments.offsets, max(segments.lengths)
-        return varlen_attn(q, k, v, at, at, longest, longest, scale=scale, window_size=(-1, 0), **options)
+        options |= {"scale": scale, "window_size": (-1, 0)}
+        output = varlen_attn(q, k, v, at, at, longest, longest, **options)
+        return cast(Tensor, output)
 
     return kernel

@@ -33,7 +33,7 @@ class Chat:
         self._rendered = lru_cache(512)(self._render)
         self._continued = lru_cache(512)(self._continue)
         if not tokenizer.chat_template:
-            raise ConfigError(f"the tokenizer{self._name} has no chat template: use an instruction-tuned model")
+            raise ConfigError(f"the tokenizer{self._name} has no chat template: use a chat model")
         probe = (Message("user", "x"),)
         plain, prompted = self._text(probe, prompt=False), self._text(probe)
         if plain == prompted or not prompted.startswith(plain):
@@ -60,7 +60,7 @@ class Chat:
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a completion, without the token that ended it."""
         body = tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens
-        return self._tokenizer.decode(list(body), clean_up_tokenization_spaces=False)
+        return str(self._tokenizer.decode(list(body), clean_up_tokenization_spaces=False))
 
     @property
     def _name(self) -> str:
@@ -86,7 +86,7 @@ class Chat:
 
     def _after_sentinel(self, messages: tuple[Message, ...]) -> str:
         conversation = (Message("user", "x"), Message("assistant", _SENTINEL), *messages)
-        before, found, after = self._text(conversation).partition(_SENTINEL)
+        _, found, after = self._text(conversation).partition(_SENTINEL)
         if not found:
             raise ConfigError(f"the chat template{self._name} does not show what the assistant said")
         return after

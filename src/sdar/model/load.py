@@ -69,9 +69,11 @@ def load_model(
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(f"the model at {path} lacks {len(missing)} weights, such as '{missing[0]}'")
     model.to(device)
+    if config.lora_rank:
+        model = add_lora(model, config)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return (add_lora(model, config) if config.lora_rank else model).eval()
+        keep_layer_inputs(model)
+    return model.eval()
 
 
 def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
@@ -100,14 +102,22 @@ def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:
     return adapted
 
 
+def keep_layer_inputs(model: PreTrainedModel | PeftModel) -> None:
+    """Make the decoder layers of `model`, in training mode, compute themselves again in the backward pass."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # the name since transformers 5.18
+    enable = model.gradient_checkpointing_enable if newer is None else newer
+    enable({"use_reentrant": False})
+
+
 def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Write a plain transformers model and its tokenizer; `directory` appears whole or not at all.
 
     Of a model with adapters, the merged model is written, and the adapters alone under `adapter/`. The
     parameters must be whole tensors, not shards.
     """
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = (directory.with_name(f".{directory.name}.{end}") for end in ("tmp", "old"))
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
     if isinstance(model, PeftModel):
         model.save_pretrained(str(partial / "adapter"))
@@ -116,8 +126,9 @@ def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: 
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     if directory.exists():
-        shutil.rmtree(directory.rename(directory.with_name(f".{directory.name}.{os.getpid()}.old")))
+        os.replace(directory, old)
     os.replace(partial, directory)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _load(loader: Any, path: Path | str, what: str, **options: Any) -> Any:

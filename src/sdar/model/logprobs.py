@@ -49,8 +49,9 @@ def chunked_logp(
 ) -> TokenScores:
     """Scores of `targets` (M,) under `head(hidden)`, `chunk_size` tokens at a time.
 
-    `head` maps (m, D) to (m, V): a linear layer, with or without bias or adapter. Each chunk is a checkpoint, so
-    the backward pass computes its logits again and at most `chunk_size` rows of logits are alive at any time.
+    `head` maps (m, D) to (m, V): a linear layer, with or without bias or adapter. Each chunk is a checkpoint,
+    so the backward pass computes its logits again, and at most `chunk_size` rows of logits are alive at any
+    time.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
@@ -71,8 +72,8 @@ def chunked_logp(
 def chunk_tokens(vocab_size: int, device: torch.device) -> int:
     """How many tokens to score at once: as many as keep one buffer of logits small.
 
-    8 MiB on a CPU, where larger ones leave the cache (measured); 512 MiB elsewhere, where each chunk adds a full
-    gradient of the head's weight and so wants to be long.
+    8 MiB on a CPU, where larger ones leave the cache (measured); 512 MiB elsewhere, where each chunk adds a
+    full gradient of the head's weight and so wants to be long.
     """
     elements = 2**21 if device.type == "cpu" else 2**27
     return max(32, elements // vocab_size)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -32,12 +33,12 @@ class Packed:
 
     @classmethod
     def from_sequences(cls, sequences: Iterable[tuple[Sequence[int], Sequence[int]]]) -> "Packed":
-        """Pack (tokens, scored) pairs; `scored` holds the ascending offsets, from 1, of the tokens to score.
+        """Pack (tokens, scored) pairs; `scored` holds the ascending offsets, from 1, to score.
 
-        Scores come out in the order of the sequences, then of the offsets. Nothing after the last scored token is
-        kept, nor that token itself, since nothing that is read depends on it; a sequence without scored tokens
-        takes no room. A pack with nothing to score holds one token, so that a rank without data can take part in
-        the collectives of a sharded forward and backward pass.
+        Scores come out in the order of the sequences, then of the offsets. Nothing after the last scored
+        token is kept, nor that token itself, since nothing that is read depends on it; a sequence without
+        scored tokens takes no room. A pack with nothing to score holds one token, so that a rank without data
+        can take part in the collectives of a sharded forward and backward pass.
 
         >>> pack = Packed.from_sequences([([5, 6, 7, 8], [1, 2]), ([9, 4], [1])])
         >>> pack.tokens.tolist(), pack.seqlens, pack.select.tolist(), pack.targets.tolist()
@@ -117,7 +118,7 @@ class Policy(nn.Module):
 
 def causal_lm(model: nn.Module) -> PreTrainedModel:
     """The transformers model inside `model`, with any adapters left in place."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(inner, PreTrainedModel) or inner.get_output_embeddings() is None:
         raise ConfigError(f"{type(inner).__name__} is not a transformers causal language model")
     return inner

@@ -14,7 +14,7 @@ from sdar.types import Message
 NO_THOUGHT = "<think>\n\n</think>\n\n"
 END = {"qwen3": "<|im_end|>", "qwen2": "<|im_end|>", "llama": "<|eot_id|>"}
 OPENING = (Message("user", "You are in a room.\nYour task is to: put a mug in a cabinet."),)
-ROUNDS = [("go to cabinet 1", "The cabinet 1 is closed."), ("open cabinet 1", "Nothing happens."), ("look", "?")]
+ROUNDS = [("go to cabinet 1", "It is closed."), ("open cabinet 1", "Nothing happens."), ("look", "?")]
 
 
 def with_template(template: str | None, **changes: Any) -> PreTrainedTokenizerFast:
@@ -45,7 +45,8 @@ def test_growing_a_conversation_gives_the_templates_own_rendering(kind: str, sys
     tokens = chat.render(opening)
     messages = [{"role": m.role, "content": m.content} for m in opening]
     for action, observation in ROUNDS:
-        tokens += [*ids(tokenizer, action + END[kind]), *chat.continuation([Message("user", observation)], True)]
+        tokens += ids(tokenizer, action + END[kind])
+        tokens += chat.continuation([Message("user", observation)], closed=True)
         messages += [{"role": "assistant", "content": action}, {"role": "user", "content": observation}]
     grown, whole = tokenizer.decode(tokens), own_rendering(tokenizer, messages)
     if kind == "qwen3":  # it drops the empty thoughts of earlier turns; what was sampled after one is kept
@@ -113,10 +114,11 @@ def test_stop_and_pad_ids() -> None:
     assert Chat(tiny_tokenizer()).pad_id == tiny_tokenizer().pad_token_id
 
 
+PROMPT = "{% if add_generation_prompt %}assistant:{% endif %}"
 NO_PROMPT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
-NO_END = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
-DEAF = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}a{% endif %}"
-STRICT = "{% if messages | length > 3 %}{{ raise_exception('roles must alternate') }}{% endif %}" + TEMPLATES["qwen2"]
+NO_END = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}" + PROMPT
+DEAF = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}" + PROMPT
+STRICT = "{% if messages | length > 3 %}{{ raise_exception('roles must alternate') }}{% endif %}"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,6 @@ def test_an_unusable_template_is_refused(template: str | None, said: str) -> Non
 
 
 def test_a_template_that_refuses_messages_says_why() -> None:
-    chat = Chat(with_template(STRICT))
+    chat = Chat(with_template(STRICT + TEMPLATES["qwen2"]))
     with pytest.raises(ConfigError, match="roles must alternate"):
         chat.render([Message("user", "x")] * 4)

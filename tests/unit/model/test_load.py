@@ -1,0 +1,160 @@
+"""Loading, adapters, saving."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.tiny import tiny_model, tiny_tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from sdar.errors import ConfigError
+from sdar.model.chat import Chat
+from sdar.model.load import ModelConfig, add_lora, load_model, load_tokenizer, save_model
+from sdar.model.policy import Packed, Policy, fsdp_units
+from sdar.types import Message
+
+PACK = Packed.from_sequences([([5, 6, 7, 8, 9], [1, 2, 4])])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(tiny_model(), tiny_tokenizer(), directory)
+    return directory
+
+
+def scores(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return Policy(model)(PACK).logp
+
+
+def test_round_trip(saved: Path) -> None:
+    model = load_model(ModelConfig(dtype="bfloat16"), saved, "cpu")
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert not model.training
+    assert torch.equal(scores(model), scores(tiny_model()))
+    message = [Message("user", "go to fridge 1")]
+    assert Chat(load_tokenizer(saved)).render(message) == Chat(tiny_tokenizer()).render(message)
+
+
+def test_a_copy_that_generates_may_be_half_precision(saved: Path) -> None:
+    config = ModelConfig(dtype="bfloat16")
+    model = load_model(config, saved, "cpu", param_dtype=config.compute_dtype)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_training_a_little_survives_a_round_trip(saved: Path, tmp_path: Path) -> None:
+    model = load_model(ModelConfig(), saved, "cpu")
+    policy = Policy(model)
+    (-policy(PACK).logp.sum()).backward()
+    torch.optim.SGD(policy.parameters(), lr=0.1).step()
+    save_model(model, tiny_tokenizer(), tmp_path / "new")
+    again = load_model(ModelConfig(), tmp_path / "new", "cpu")
+    assert torch.equal(scores(again), scores(model))
+    assert not torch.equal(scores(again), scores(tiny_model()))
+
+
+def test_saving_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    save_model(tiny_model(layers=1), tiny_tokenizer(), target)
+    (target / "stale").touch()
+    save_model(tiny_model(seed=1), tiny_tokenizer(), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (target / "stale").exists()
+    assert torch.equal(scores(load_model(ModelConfig(), target, "cpu")), scores(tiny_model(seed=1)))
+
+
+def test_a_failed_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "model"
+    save_model(tiny_model(), tiny_tokenizer(), target)
+    before = (target / "model.safetensors").read_bytes()
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_model(tiny_model(seed=1), tiny_tokenizer(), target)
+    assert (target / "model.safetensors").read_bytes() == before
+
+
+def test_adapters_train_alone_and_merge_on_export(saved: Path, tmp_path: Path) -> None:
+    config = ModelConfig(lora_rank=2, lora_alpha=5.0)
+    model = load_model(config, saved, "cpu")
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert names
+    assert all("lora_" in name for name in names)
+    assert not any("lm_head" in name for name in names)
+    assert torch.equal(scores(model), scores(tiny_model())), "a fresh adapter changes nothing"
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    trained = scores(model)
+    assert not torch.allclose(trained, scores(tiny_model()), atol=1e-3)
+    save_model(model, load_tokenizer(saved), tmp_path / "out")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    torch.testing.assert_close(scores(merged), trained, atol=1e-5, rtol=1e-5)
+    assert torch.equal(scores(model), trained), "saving must not change the model"
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_adapters_are_the_same_in_every_process_and_leave_the_random_numbers_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first = add_lora(tiny_model(), ModelConfig(lora_rank=2))
+    assert torch.equal(torch.rand(1), expected)
+    second = add_lora(tiny_model(), ModelConfig(lora_rank=2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_chosen_targets(saved: Path) -> None:
+    config = ModelConfig(lora_rank=2, lora_targets=("q_proj", "v_proj"))
+    names = [n for n, p in load_model(config, saved, "cpu").named_parameters() if p.requires_grad]
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in names} == {"q_proj", "v_proj"}
+
+
+def test_an_unknown_target_names_the_nearest(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="no linear layer 'qproj': did you mean 'q_proj'"):
+        load_model(ModelConfig(lora_rank=2, lora_targets=("qproj",)), saved, "cpu")
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_gradient_checkpointing_reaches_every_layer(saved: Path, rank: int) -> None:
+    for wanted in (False, True):
+        config = ModelConfig(gradient_checkpointing=wanted, lora_rank=rank)
+        layers = fsdp_units(Policy(load_model(config, saved, "cpu")))
+        assert [layer.gradient_checkpointing for layer in layers] == [wanted, wanted]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"lora_rank": -1}, {"lora_alpha": 0.0}, {"lora_rank": 1, "lora_targets": ()}]
+)
+def test_impossible_settings(bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        ModelConfig(**bad)  # type: ignore[arg-type]
+
+
+def test_missing_or_broken_models_get_one_line(saved: Path, tmp_path: Path) -> None:
+    empty, lame, torn = tmp_path / "empty", tmp_path / "lame", tmp_path / "torn"
+    empty.mkdir()
+    save_model(tiny_model(), tiny_tokenizer(), lame)
+    weights = load_file(lame / "model.safetensors")
+    name = next(name for name in weights if "q_proj" in name)
+    del weights[name]
+    save_file(weights, lame / "model.safetensors", metadata={"format": "pt"})
+    save_model(tiny_model(), tiny_tokenizer(), torn)
+    os.truncate(torn / "model.safetensors", 100)
+    expected = {
+        tmp_path / "nothing": "no such directory",
+        "./nothing": "no such directory",
+        "nothing": "no such directory",
+        empty: "cannot load a model",
+        lame: f"lacks 1 weights, such as '{name}'",
+        torn: "cannot load a model",
+    }
+    for path, said in expected.items():
+        with pytest.raises(ConfigError, match=said) as caught:
+            load_model(ModelConfig(), path, "cpu")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="no tokenizer at"):
+        load_tokenizer(tmp_path / "nothing")
