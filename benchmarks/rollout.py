@@ -1,11 +1,11 @@
-"""Rollout throughput: the hf engine against batched `generate` of transformers, on the same course of episodes.
+"""Rollout throughput: the hf engine against batched `generate` of transformers on the same episodes.
 
     PYTHONPATH=src python benchmarks/rollout.py
 
-Both engines have the embedded model's shape with random weights and no stop token, so that every completion has
-the same length and both put the same number of tokens through. The baseline gets whole prompts, padded on the
-left, every turn, and does not compute log-probs. Last, a full stack: ALFWorld, episodes, chat template, engine.
-Seconds are of one process; `cpu` does not count what other programs took.
+Both engines have the embedded model's shape with random weights and no stop token: every completion has the
+same length, and both put the same number of tokens through. The baseline gets whole prompts, padded on the
+left, in every turn, and computes no log-probs. Last, the whole stack: ALFWorld, episodes, template, engine.
+Seconds are of one process; `cpu_seconds`, whose ratio is the speed-up, leave out what other programs took.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -109,29 +109,12 @@ def measure(play: Callable[[], int], episodes: int, repeats: int) -> dict[str, f
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=64)
-    parser.add_argument("--group-size", type=int, default=8)
-    parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--max-tokens", type=int, default=6)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=RESULT)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-
-    spec = AlfworldSpec(max_turns=options.turns)
-    tasks = spec.tasks("held_out")[: options.episodes // options.group_size]
-    openings = [spec.prompts().opening(spec.make().reset(task)) for task in spec.tasks("train")[:300]]
-    tokenizer = build_tokenizer(
-        (message.content for opening in openings for message in opening), EmbeddedConfig()
-    )
-    model = build_model(tokenizer, EmbeddedConfig(), seed=0)
-    course = Course(options.episodes, options.group_size, options.turns, len(tokenizer))
+def compare(options: argparse.Namespace, ours: HFEngine, baseline: Baseline) -> dict[str, dict[str, Any]]:
+    """Both engines in both context modes."""
+    vocab = ours.model.config.vocab_size
+    course = Course(options.episodes, options.group_size, options.turns, vocab)
     sampling = Sampling(max_tokens=options.max_tokens)
-    ours = HFEngine(build_model(tokenizer, EmbeddedConfig(), seed=0), stop_ids=())
-    results: dict[str, dict] = {}
+    results: dict[str, dict[str, Any]] = {}
     for context in ContextMode:
 
         def play(engine: Generator, context: ContextMode = context) -> int:
@@ -140,35 +123,61 @@ def main() -> None:
             return tokens
 
         play(ours)
-        results[context] = {
-            "hf": measure(lambda: play(ours), options.episodes, options.repeats),
-            "generate": measure(lambda: play(Baseline(model)), options.episodes, 1),
-        }
-        pair = results[context]
-        pair["speedup"] = round(pair["generate"]["cpu_seconds"] / pair["hf"]["cpu_seconds"], 2)
+        hf = measure(lambda: play(ours), options.episodes, options.repeats)
+        generate = measure(lambda: play(baseline), options.episodes, 1)
+        speedup = round(generate["cpu_seconds"] / hf["cpu_seconds"], 2)
+        results[context.value] = {"hf": hf, "generate": generate, "speedup": speedup}
+    return results
 
-    config = RolloutConfig(max_tokens=options.max_tokens)
-    collector = Collector(spec, ours, Chat(tokenizer), config)
+
+def whole_stack(options: argparse.Namespace, spec: AlfworldSpec, collector: Collector) -> dict[str, float]:
+    """Episodes of ALFWorld that nobody wins, so that all have the full number of turns."""
+    tasks = spec.tasks("held_out")[: options.episodes // options.group_size]
 
     def collect() -> int:
         groups = collector.collect(tasks, options.group_size, seed=0)
         return sum(trajectory.num_tokens for group in groups for trajectory in group.trajectories)
 
-    results["alfworld"] = measure(collect, len(tasks) * options.group_size, options.repeats)
+    return measure(collect, options.episodes, options.repeats)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--episodes", type=int, default=64, help="a multiple of the group size")
+    parser.add_argument("--group-size", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--max-tokens", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path, default=RESULT)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    shape, spec = EmbeddedConfig(), AlfworldSpec(max_turns=options.turns)
+    openings = [spec.prompts().opening(spec.make().reset(task)) for task in spec.tasks("train")[:300]]
+    tokenizer = build_tokenizer((message.content for opening in openings for message in opening), shape)
+    ours = HFEngine(build_model(tokenizer, shape, seed=0), stop_ids=())
+    results = compare(options, ours, Baseline(build_model(tokenizer, shape, seed=0)))
+    collector = Collector(spec, ours, Chat(tokenizer), RolloutConfig(max_tokens=options.max_tokens))
+    results["alfworld"] = whole_stack(options, spec, collector)
     report = {
         "settings": {name: value for name, value in vars(options).items() if name != "out"},
-        "parameters": model.num_parameters(),
+        "parameters": ours.model.num_parameters(),
         **results,
         "packages": {name: version(name) for name in ("torch", "transformers")},
         "python": platform.python_version(),
     }
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
+    transcript, window = results["transcript"], results["window"]
     print(
-        f"rollout: {options.episodes} episodes of {options.turns} turns; transcript "
-        f"{results['transcript']['hf']['tokens_per_second']} tokens/s, {results['transcript']['speedup']}x generate; "
-        f"window {results['window']['hf']['tokens_per_second']} tokens/s, {results['window']['speedup']}x; "
-        f"ALFWorld through the whole stack {results['alfworld']['episodes_per_second']} episodes/s"
+        f"rollout: {options.episodes} episodes of {options.turns} turns on {options.threads} threads: "
+        f"transcript {transcript['hf']['seconds']} s, {transcript['speedup']}x generate; "
+        f"window {window['hf']['seconds']} s, {window['speedup']}x generate; "
+        f"ALFWorld through the whole stack {results['alfworld']['seconds']} s"
     )
 
 

@@ -1,9 +1,9 @@
 import pytest
-from sdar.model.chat import Chat
 from tests.tiny import tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
 from sdar.errors import ContextOverflow
+from sdar.model.chat import Chat
 from sdar.rollout.agent import Episode, turn_seed
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext

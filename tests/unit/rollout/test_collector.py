@@ -1,11 +1,11 @@
 from collections import Counter
 
 import pytest
-from sdar.model.chat import Chat
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
 from sdar.errors import ConfigError, ContextOverflow
+from sdar.model.chat import Chat
 from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engine import Sampling
 from sdar.rollout.engines.hf import HFEngine

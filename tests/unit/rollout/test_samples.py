@@ -2,11 +2,11 @@ import dataclasses
 
 import pytest
 import torch
-from sdar.model.chat import Chat
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
 from sdar.errors import ContextOverflow, DataError
+from sdar.model.chat import Chat
 from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.samples import Overflow, Sample, build_samples
