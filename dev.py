@@ -45,7 +45,7 @@ def environment() -> Path:
 
 def pip(python: Path, *args: str) -> bool:
     """Whether pip did it."""
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *args]
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *args]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 

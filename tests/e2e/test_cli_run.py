@@ -38,6 +38,8 @@ context_length = 256
 tasks_per_step = 2
 group_size = 2
 max_tokens = 6
+[eval]
+panel = "held_out"
 """
 
 
@@ -93,7 +95,8 @@ def test_train_stop_resume_and_evaluate(
     assert result["versions"]["python"]
     assert list(run.path.glob("eval/step-*.json"))
     checkpoint = run.checkpoints / "step-000003"
-    assert main(["eval", str(checkpoint / "model"), "--env", "toy", "--out", str(tmp_path / "runs")]) == 0
+    elsewhere = ["--env", "toy", "--panel", "held_out", "--out", str(tmp_path / "runs")]
+    assert main(["eval", str(checkpoint / "model"), *elsewhere]) == 0
     assert main(["eval", str(checkpoint), "--temperature", "0"]) == 0
     assert main(["eval", str(run.path), "--step", "2"]) == 2
     assert "has no checkpoint of step 2" in capsys.readouterr().err
