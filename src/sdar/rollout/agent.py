@@ -8,7 +8,17 @@ from sdar.errors import ContextOverflow
 from sdar.model.chat import Chat
 from sdar.rollout.engine import Request
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, ContextMode, EndReason, Message, Observation, StopReason, Task, Trajectory, Turn
+from sdar.types import (
+    Completion,
+    ContextMode,
+    EndReason,
+    Message,
+    Observation,
+    StopReason,
+    Task,
+    Trajectory,
+    Turn,
+)
 
 
 def turn_seed(seed: int, task_id: str, index: int, turn: int) -> int:
