@@ -41,7 +41,7 @@ from sdar.trackers import Trackers, trackers
 from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints, latest, step_of
 from sdar.trainer.distributed import World, join, shard
 from sdar.trainer.loop import Progress, TrainConfig, Trainer
-from sdar.trainer.step import Learner, OptimConfig, Reference, make_optimizer
+from sdar.trainer.step import Learner, OptimConfig, Reference, Schedule, make_optimizer
 from sdar.trainer.warm_start import WarmStart, WarmStartConfig
 from sdar.values import convert
 
@@ -69,21 +69,21 @@ class RunConfig:
     """The policy."""
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     """How the embedded model is made."""
-    env: Annotated[EnvSpec, envs] = field(default_factory=AlfworldSpec)
+    env: Annotated[EnvSpec, envs] = field(default_factory=lambda: AlfworldSpec(max_turns=20))
     """What is played; `--env NAME` chooses."""
     objective: Annotated[Objective, objectives] = field(default_factory=SDAR)
     """The algorithm; `--objective NAME` chooses."""
     skills: SkillsConfig = field(default_factory=lambda: SkillsConfig(detail=Detail.SUMMARY))
     """What the teacher knows."""
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    rollout: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_tokens=16))
     """How episodes are played."""
-    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(invalid_penalty=0.0))
     """How returns become advantages."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-4, schedule=Schedule.LINEAR))
     """How the weights are updated."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When the state is saved."""
-    eval: EvalConfig = field(default_factory=EvalConfig)
+    eval: EvalConfig = field(default_factory=lambda: EvalConfig(panel="generated-compact-128"))
     """The fixed panel."""
 
     @property

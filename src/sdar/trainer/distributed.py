@@ -18,6 +18,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from sdar.errors import ConfigError
+from sdar.model.memory import keep_freed_memory
 from sdar.model.policy import Policy, fsdp_units
 
 T = TypeVar("T")
@@ -64,13 +65,13 @@ def join(device: str = "cpu") -> Iterator[World]:
 
     Args:
         device: "cpu" (gloo) or "cuda" (NCCL for tensors on the GPU, gloo for the rest); each rank takes the
-        GPU
-            of its local rank.
+            GPU of its local rank.
 
     Raises:
         ConfigError: the device does not exist here.
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
+    keep_freed_memory()
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}': choose from cpu, cuda")
     if device == "cuda":
@@ -92,9 +93,12 @@ def join(device: str = "cpu") -> Iterator[World]:
 def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
     """Shard `policy` over all ranks, in place: each decoder layer, then the rest.
 
-    The parameters stay in their own type (float32 for training); they are cast to `compute_dtype` for forward
-    and backward, and gradients are reduced in float32.
+    Trained parameters stay in float32; they are cast to `compute_dtype` for forward and backward, and
+    gradients are reduced in float32. A policy of which nothing is trained is kept in `compute_dtype`.
     """
+    if not any(parameter.requires_grad for parameter in policy.parameters()):
+        for parameter in policy.parameters():
+            parameter.data = parameter.data.to(compute_dtype)
     mesh = init_device_mesh(world.device.type, (world.size,))
     mixed = MixedPrecisionPolicy(
         param_dtype=None if compute_dtype == torch.float32 else compute_dtype, reduce_dtype=torch.float32

@@ -6,6 +6,7 @@ supervised training; the run that follows does the rest.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -42,11 +43,11 @@ class WarmStartConfig:
 
     model: EmbeddedConfig = field(default_factory=EmbeddedConfig)
     """Shape of the model."""
-    steps: int = 800
+    steps: int = 600
     """Optimizer updates."""
     demonstrations: int = 16
     """Demonstrations in one update; half of them show skills."""
-    lr: float = 3e-3
+    lr: float = 4e-3
     """Largest learning rate; it rises over the first 30 updates and then falls linearly."""
     skilled_expert: str = "explorer"
     """Expert of the demonstrations with skills."""
@@ -54,9 +55,9 @@ class WarmStartConfig:
     """Share of wrong steps in demonstrations with skills."""
     plain_expert: str = "wanderer"
     """Expert of the demonstrations without skills."""
-    plain_noise: float = 0.4
+    plain_noise: float = 0.42
     """Share of wrong steps in demonstrations without skills."""
-    text_weight: float = 1.0
+    text_weight: float = 0.3
     """Weight of what the environment says, against 1 for what the expert says."""
     seed: int = 0
     """Decides weights, tasks and mistakes."""
@@ -85,12 +86,18 @@ class WarmStart:
             "config": asdict(self.config),
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        root = Path(sdar.__file__).parent
-        for part in ("envs", "skills", "model", "rollout/agent.py", "trainer/warm_start.py"):
-            path = root / part
-            for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-                digest.update(source.read_bytes())
+        for source in self._sources():
+            digest.update(source.read_bytes())
         return digest.hexdigest()
+
+    def _sources(self) -> Iterator[Path]:
+        """The files whose code decides what is learned: the environment's, the skills' and the model's."""
+        root = Path(sdar.__file__).parent
+        spec = Path(inspect.getfile(type(self.spec)))
+        yield from sorted(spec.parent.glob("*.py")) if spec.parent != root / "envs" else [spec]
+        for part in ("skills", "model"):
+            yield from sorted((root / part).glob("*.py"))
+        yield from (root / "rollout" / "agent.py", Path(__file__))
 
     @property
     def directory(self) -> Path:
