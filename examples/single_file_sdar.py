@@ -2,9 +2,9 @@
 
     python examples/single_file_sdar.py --steps 20
 
-It trains the embedded model on generated ALFWorld games. From the package it takes only what is not the method:
-the games, the skill texts and the warm-started model. Everything else is here, in its plainest form: padded
-batches, no kept cache, one process. `sdar train` is the same algorithm made fast, and
+It trains the embedded model on generated ALFWorld games. From the package it takes only what is not the
+method: the games, the skill texts and the warm-started model. Everything else is here, in its plainest form:
+padded batches, no cache kept between turns, one process. `sdar train` is the same algorithm made fast, and
 tests/parity/test_single_file.py holds the two together.
 
 Paper: "Self-Distilled Agentic Reinforcement Learning", arXiv 2605.15155.
@@ -46,7 +46,7 @@ class Config:
 
 @dataclass
 class Episode:
-    """One attempt. `body` starts after the opening prompt; `chosen` marks the tokens that the policy sampled."""
+    """One attempt. `body` follows the opening prompt; `chosen` marks the tokens that the policy sampled."""
 
     task: object
     goal: str
@@ -108,7 +108,11 @@ def sample(model, chat, sequences: list[list[int]], config: Config) -> list[tupl
     for _ in range(config.max_answer_tokens):
         positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -new_BT.shape[1] :]
         out = model(
-            input_ids=new_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache, use_cache=True
+            input_ids=new_BT,
+            attention_mask=mask_BT,
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
         )
         logp_BV = out.logits[:, -1].float().log_softmax(-1)
         new_BT = torch.multinomial(logp_BV.exp(), 1)
@@ -128,16 +132,18 @@ def sample(model, chat, sequences: list[list[int]], config: Config) -> list[tupl
 
 
 def score(model, chat, episodes: list[Episode], *, teacher: bool = False) -> tuple[Tensor, Tensor]:
-    """Log-probs and entropies (B, T) of all tokens but the first, behind the student's or the teacher's prompt.
+    """Log-probs and entropies (B, T) of all tokens but the first, behind the student's or teacher's prompt.
 
-    Rows are padded on the left, so that the bodies of student and teacher lie in the same columns at the right.
+    Rows are padded on the left, so that the bodies of student and teacher lie in the same columns.
     """
     rows = [(e.teacher_prompt if teacher else e.prompt) + e.body for e in episodes]
     width = max(map(len, rows))
     ids_BT = torch.tensor([[chat.pad_id] * (width - len(r)) + r for r in rows])
     mask_BT = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    logits = model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False).logits
+    logits = model(
+        input_ids=ids_BT, attention_mask=mask_BT, position_ids=positions_BT, use_cache=False
+    ).logits
     logp_BTV = logits[:, :-1].float().log_softmax(-1)
     logp_BT = logp_BTV.gather(-1, ids_BT[:, 1:, None]).squeeze(-1)
     return logp_BT, -(logp_BTV.exp() * logp_BTV).sum(-1)
@@ -194,8 +200,10 @@ def sdar_loss(
     return (token_BT * mask_BT).sum() / count, metrics
 
 
-def episode_loss(model, reference, chat, episodes: list[Episode], config: Config) -> tuple[Tensor, dict[str, float]]:
-    """Score one batch of whole groups in the student's, the teacher's and the reference's eyes, and compare."""
+def episode_loss(
+    model, reference, chat, episodes: list[Episode], config: Config
+) -> tuple[Tensor, dict[str, float]]:
+    """Score whole groups in the eyes of student, teacher and reference, and compare."""
     logp_BT, entropy_BT = align(episodes, *score(model, chat, episodes))
     with torch.no_grad():
         (teacher_BT,) = align(episodes, score(model, chat, episodes, teacher=True)[0])

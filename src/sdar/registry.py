@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 
 from sdar.errors import ConfigError, suggest
 
-
 T = TypeVar("T")
 
 

@@ -54,8 +54,9 @@ class Observation:
 class Step:
     """The answer to one action.
 
-    `action` is the command that the environment read out of the text; `reward` is the environment's own, before
-    any penalty; `valid` says that the text had the required form; `truncated` that the turn limit was reached.
+    `action` is the command that the environment read out of the text; `reward` is the environment's own,
+    before any penalty; `valid` says that the text had the required form; `truncated` that the turn limit was
+    reached.
     """
 
     observation: Observation
@@ -109,8 +110,9 @@ class EndReason(StrEnum):
 class Turn:
     """One exchange.
 
-    `messages` and `prompt` are what was put before the completion: the whole prompt in window mode; in transcript
-    mode the whole prompt for the first turn and only what was added since the last completion for later ones.
+    `messages` and `prompt` are what was put before the completion: the whole prompt in window mode; in
+    transcript mode the whole prompt for the first turn, and for later ones only what was added since the last
+    completion.
     """
 
     observation: Observation

@@ -1,0 +1,1 @@
+"""Environments: exact, deterministic, plain Python."""

@@ -1,7 +1,7 @@
 """The environment contract: a spec holds the settings and makes tasks, environments and prompts.
 
-An environment is plain Python, deterministic for a task and a sequence of actions, and never raises on any text.
-`sdar check env NAME` runs the conformance battery of `sdar.envs.check` on a registered spec.
+An environment is plain Python, deterministic for a task and a sequence of actions, and never raises on any
+text. `sdar check env NAME` runs the conformance battery of `sdar.envs.check` on a registered spec.
 """
 
 import hashlib
@@ -21,7 +21,10 @@ class Env(Protocol):
         """Start `task` and return the first observation, its `goal` filled in."""
 
     def step(self, text: str) -> Step:
-        """Read an action out of the policy's text and apply it. After `done` the last state is returned unchanged."""
+        """Read an action out of the policy's text and apply it.
+
+        After `done` the last state is returned unchanged.
+        """
 
 
 class Prompts(Protocol):
@@ -34,11 +37,16 @@ class Prompts(Protocol):
         """Transcript mode: the messages between two actions."""
 
     def window(
-        self, first: Observation, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
     ) -> tuple[Message, ...]:
         """Window mode: the whole prompt of a turn.
 
-        `history` holds the last k (observation, action) pairs, oldest first; `num_done` actions were taken so far.
+        `history` holds the last k (observation, action) pairs, oldest first; `num_done` actions were taken so
+        far.
         """
 
     def answer(self, action: str) -> str:

@@ -1,6 +1,7 @@
 """The embedded model: a small Qwen3-architecture causal LM and its own tokenizer, built from scratch.
 
-It exists so that `sdar train` is a real run of the real objective on a CPU. `sdar.trainer.warm_start` trains it.
+It exists so that `sdar train` is a real run of the real objective on a CPU. `sdar.trainer.warm_start` trains
+it.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""Qwen's template without the line break between messages: a turn of a text game is short, every token counts."""
+"""Qwen's template without the line break between messages: a turn of a text game is short."""
 
 _PIECES = Regex(r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
 

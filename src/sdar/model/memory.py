@@ -10,9 +10,9 @@ _PAD_BYTES = 64 * 2**20
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory instead of handing it back to the system; elsewhere nothing happens.
 
-    Training frees and asks for the same large buffers again and again. By default each goes back and forth with
-    `mmap`, and the kernel clears every page anew: on a virtual machine this took most of the time of a CPU step
-    (`benchmarks/allocator.py`).
+    Training frees and asks for the same large buffers again and again. By default each goes back and forth
+    with `mmap`, and the kernel clears every page anew: on a virtual machine this took most of the time of a
+    CPU step (`benchmarks/allocator.py`).
     """
     if not sys.platform.startswith("linux"):
         return

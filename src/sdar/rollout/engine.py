@@ -21,9 +21,9 @@ class Sampling:
 class Request:
     """One completion to draw.
 
-    `tokens` is the whole prompt. `seed` alone decides the random numbers, so a completion does not depend on what
-    else is in the batch. Requests with the same `session` extend one another: an engine may keep its cache for
-    the part it has seen.
+    `tokens` is the whole prompt. `seed` alone decides the random numbers, so a completion does not depend on
+    what else is in the batch. Requests with the same `session` extend one another: an engine may keep its
+    cache for the part it has seen.
     """
 
     tokens: Sequence[int]
@@ -38,7 +38,10 @@ class Engine(Protocol):
     """Largest prompt plus completion, in tokens."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """One completion for each request, in order. A prompt that leaves no room raises `ContextOverflow`."""
+        """One completion for each request, in order.
+
+        A prompt that leaves no room raises `ContextOverflow`.
+        """
 
     def release(self, sessions: Iterable[Hashable]) -> None:
         """Forget these sessions and free what was kept for them."""

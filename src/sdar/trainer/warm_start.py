@@ -1,8 +1,8 @@
 """Builds the embedded model: a small causal LM trained on demonstrations of the environment's experts.
 
-Half of the demonstrations show skills and are near-expert; the other half show none and err often. So the model
-plays much better with skills than without: its skill-conditioned self has something to teach. This is ordinary
-supervised training; the run that follows does the rest.
+Half of the demonstrations show skills and are near-expert; the other half show none and err often. So the
+model plays much better with skills than without: its skill-conditioned self has something to teach. This is
+ordinary supervised training; the run that follows does the rest.
 """
 
 import hashlib
@@ -78,7 +78,7 @@ class WarmStart:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the settings, the skill texts and the sources that make demonstrations and the model."""
+        """SHA-256 over the settings, the skill texts and the sources that make the model."""
         settings = {
             "env": [type(self.spec).__name__, asdict(self.spec)],
             "skills": [self.skills.bank.fingerprint, str(self.skills.detail)],
@@ -199,7 +199,7 @@ class WarmStart:
 
 
 def _optimizers(policy: Policy, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, which learns these games from about a third of the data; AdamW for the rest."""
+    """Muon for the layers' matrices, which learns from about a third of the data; AdamW for the rest."""
     layers, others = [], []
     for name, parameter in policy.named_parameters():
         (layers if parameter.ndim == 2 and ".layers." in name else others).append(parameter)
