@@ -9,7 +9,7 @@ Source: `get_goals` of WebShop (Yao et al., 2022), with the seed that its SDAR a
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
@@ -97,7 +97,9 @@ class Goals(Sequence[Goal]):
 
     def split(self, held_out: bool) -> list[int]:
         """Places of the goals whose product is, or is not, held out."""
-        return [place for wish, place in self._all() if is_held_out(self._wishes[wish][0].asin) == held_out]
+        spans = zip(self._wishes, self._starts, self._starts[1:], strict=False)
+        chosen = (range(start, end) for wish, start, end in spans if is_held_out(wish[0]) == held_out)
+        return [place for span in chosen for place in span]
 
     def spread(self, places: Sequence[int], count: int) -> list[int]:
         """`count` of some places: one goal of each product in turn, so that no product fills the list.
@@ -113,15 +115,10 @@ class Goals(Sequence[Goal]):
     def _wish(self, place: int) -> int:
         return bisect_right(self._starts, place) - 1
 
-    def _all(self) -> Iterator[tuple[int, int]]:
-        for wish, (start, end) in enumerate(zip(self._starts, self._starts[1:], strict=False)):
-            for place in range(start, end):
-                yield wish, place
 
-
-def is_held_out(asin: str) -> bool:
-    """Whether a product is kept from training; fixed by its asin, for a fifth of them."""
-    return digest(f"held-out/{asin}")[0] < 256 * _HELD_OUT
+def is_held_out(product: Product) -> bool:
+    """Whether a product is kept from training: a fifth of them, by asin, and those that people asked for."""
+    return bool(product.human) or digest(f"held-out/{product.asin}")[0] < 256 * _HELD_OUT
 
 
 def digest(name: str) -> bytes:

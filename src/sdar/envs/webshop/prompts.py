@@ -1,0 +1,189 @@
+"""How the shop speaks to a model, and how an action is read out of what the model writes.
+
+Two prompt sets. `FullPrompts` is for pretrained models: the structure of the published prompts (task, step
+count, last k observation/action pairs, possible actions; reasoning in `<think>`, action in `<action>`) in
+words of our own. `CompactPrompts` is for the embedded model: as few tokens as possible. It writes actions
+without brackets (`search red shoes`, `click buy now`) and calls the products of a results page by their
+numbers on it.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+
+from sdar.envs.webshop.pages import SEPARATOR
+from sdar.envs.webshop.reading import View, Wish, visible
+from sdar.envs.webshop.session import read_action
+from sdar.types import Message, Observation
+
+Parser = Callable[[str, Collection[str]], tuple[str, bool]]
+"""(the policy's text, what is possible) -> (the action, whether the text has the right form)."""
+
+MOST_CHARACTERS = 13_000
+"""Window prompts that would be longer leave the history out, as the published ones do."""
+ANY_SEARCH = "search[<your query>]"
+"""How a search stands among the possible actions."""
+_ROLE = "You are an online shopper. You act in a text version of a shop, one action at a time."
+_ASK = (
+    "Think first: reason about what to do next inside <think> </think>. "
+    "Then choose one of the possible actions and write it inside <action> </action>."
+)
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_LAST = 20
+
+
+class FullPrompts:
+    """Prompts for pretrained chat models."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """The role, the task, the page and what is possible."""
+        return (
+            Message(
+                "user", "\n\n".join([_task(first), f"You see: {_quoted(first)}", _possible(first), _ASK])
+            ),
+        )
+
+    def following(self, observation: Observation) -> tuple[Message, ...]:
+        """The page and what is possible now."""
+        return (Message("user", f"You see: {_quoted(observation)}\n\n{_possible(observation)}"),)
+
+    def window(
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
+    ) -> tuple[Message, ...]:
+        """The opening at the first turn; later the task, the last turns, and the present one."""
+        if not num_done:
+            return self.opening(first)
+        start = num_done - len(history) + 1
+        lines = [
+            f"[Observation {start + i}: '{_quoted(seen)}', Action {start + i}: '{action}']"
+            for i, (seen, action) in enumerate(history)
+        ]
+        past = "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines])
+        now = f"This is step {num_done + 1}. You see: {_quoted(observation)}"
+        text = "\n\n".join([_task(first), past, now, _possible(observation), _ASK])
+        if len(text) > MOST_CHARACTERS:
+            text = "\n\n".join([_task(first), now, _possible(observation), _ASK])
+        return (Message("user", text),)
+
+    def answer(self, action: str) -> str:
+        """An answer of the required form, with the shortest of reasons."""
+        return f"<think>The next step is: {action}.</think>\n<action>{action}</action>"
+
+
+class CompactPrompts:
+    """Prompts for the embedded model: the wish, then what is new on each page."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """The wish."""
+        return (Message("user", squeeze_goal(first.goal)),)
+
+    def following(self, observation: Observation) -> tuple[Message, ...]:
+        """The page."""
+        return (Message("user", squeeze(observation)),)
+
+    def window(
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
+    ) -> tuple[Message, ...]:
+        """The wish, then the last turns and the present page, a line each."""
+        if not num_done:
+            return self.opening(first)
+        lines = [squeeze_goal(first.goal)]
+        for seen, action in history:
+            lines += [self.answer(action)] if seen is first else [squeeze(seen), self.answer(action)]
+        return (Message("user", "\n".join([*lines, squeeze(observation)])),)
+
+    def answer(self, action: str) -> str:
+        """The action without its brackets."""
+        verb, argument = read_action(action)
+        return f"{verb} {argument}" if argument else action
+
+
+def squeeze_goal(goal: str) -> str:
+    """A goal sentence in few words.
+
+    >>> squeeze_goal("Find me slim fit shirts with color: red, and price lower than 40.00 dollars")
+    'find slim fit shirts, color red, under $40'
+    """
+    wish = Wish.read(goal)
+    parts = [f"find {wish.what}", *(f"{name} {value}" for name, value in wish.options)]
+    return ", ".join([*parts, *([f"under ${wish.limit:g}"] if wish.limit < float("inf") else [])])
+
+
+def squeeze(observation: Observation) -> str:
+    """A page in few words: its rows, or a product's title, price and options, or its text."""
+    view = View.read(observation)
+    if view.title:
+        options = (f"{name}: {', '.join(values)}" for name, values in view.options)
+        return "\n".join([f"{view.title} {_short(view.price)}", *options])
+    if view.rows:
+        return "\n".join(f"{row.name} {row.title} {_short(row.price)}" for row in view.rows)
+    return view.text or ("search" if ANY_SEARCH in observation.admissible else "nothing")
+
+
+def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
+    """The published rule: lower-case, between the first `<action>` and the first `</action>`.
+
+    Without such a pair the last 20 characters are taken and the text is invalid. It is also invalid without
+    `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
+
+    >>> parse_published("<think>which?</think><action> Click[Buy Now] </action>")
+    ('click[buy now]', True)
+    """
+    lowered = text.lower()
+    start = lowered.find("<action>")
+    end = lowered.find("</action>")
+    if start < 0 or end < 0:
+        return lowered[-_LAST:], False
+    formed = "<think>" in text and "</think>" in text and not _CHINESE.search(text)
+    return lowered[start + len("<action>") : end].strip(), formed
+
+
+def parse_strict(text: str, possible: Collection[str]) -> tuple[str, bool]:
+    """The published rule, and the action must be possible."""
+    action, formed = parse_published(text)
+    return action, formed and _is_possible(action, possible)
+
+
+def parse_bare(text: str, possible: Collection[str]) -> tuple[str, bool]:
+    """The whole text is the action, without brackets; it must be possible.
+
+    >>> parse_bare("click buy now", ["click[buy now]"]), parse_bare("buy now", ["click[buy now]"])
+    (('click[buy now]', True), ('buy now', False))
+    """
+    verb, _, argument = text.strip().partition(" ")
+    if verb not in ("search", "click") or not argument.strip():
+        return text.strip(), False
+    action = f"{verb}[{argument.strip()}]"
+    return action, _is_possible(action, possible)
+
+
+def _is_possible(action: str, possible: Collection[str]) -> bool:
+    """Whether an action would do something; a search works on every page."""
+    verb, argument = read_action(action)
+    return action in possible or (verb == "search" and bool(argument))
+
+
+def _task(first: Observation) -> str:
+    return f"{_ROLE} Your task is to: {first.goal}"
+
+
+def _quoted(observation: Observation) -> str:
+    """What follows the goal on a page, each piece in quotes, as published."""
+    return SEPARATOR.join(f"'{piece}'" for piece in visible(observation).split(SEPARATOR))
+
+
+def _possible(observation: Observation) -> str:
+    actions = "\n".join(f"'{action}'," for action in observation.admissible)
+    return f"Possible actions now: [\n{actions}\n]"
+
+
+def _short(price: str) -> str:
+    """A price without cents that are none: `$24.0` is `$24`."""
+    return price.replace(".0 ", " ").removesuffix(".0")
