@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from sdar.errors import ConfigError
-from sdar.model.attention import Segments, varlen_attention
 from sdar.model.load import keep_layer_inputs
 from sdar.model.policy import Packed, Policy, fsdp_units
 
@@ -214,20 +213,3 @@ def test_a_sliding_window_is_refused_only_where_it_would_cut() -> None:
     assert policy(Packed.from_sequences(sequences([16, 10]))).logp.isfinite().all()
     with pytest.raises(ConfigError, match="sliding window of 16 tokens, but a sequence has 29"):
         policy(Packed.from_sequences([([1] * 30, [29])]))
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"segments": None}, "needs `segments`"),
-        ({"attention_mask": torch.ones(1, 1, 4, 4)}, "its own attention mask"),
-        ({"softcap": 50.0}, "caps its scores"),
-        ({"s_aux": torch.zeros(2)}, "attention sinks"),
-        ({"is_causal": False}, "not causal"),
-    ],
-)
-def test_attention_that_would_be_wrong_is_refused(changes: dict[str, Any], said: str) -> None:
-    q = torch.zeros(1, 2, 4, 8)
-    given = {"attention_mask": None, "segments": Segments.of([4], q.device)} | changes
-    with pytest.raises(ConfigError, match=said):
-        varlen_attention(nn.Identity(), q, q, q, **given)

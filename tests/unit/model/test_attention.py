@@ -1,0 +1,172 @@
+"""The attention function itself, against softmax attention written out, on both of its routes."""
+
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from tests.tiny import tiny_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdar.errors import ConfigError
+from sdar.model import attention
+from sdar.model.attention import Segments, varlen_attention
+from sdar.model.policy import Packed, Policy
+
+LENGTHS, HEADS, KV_HEADS, WIDTH, SCALE = (5, 1, 9), 4, 2, 8, 0.3
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, heads, sum(LENGTHS), WIDTH) for heads in (HEADS, KV_HEADS, KV_HEADS)]
+    q, k, v = (torch.randn(shape, generator=generator).requires_grad_() for shape in shapes)
+    return q, k, v
+
+
+def written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention under an N x N mask."""
+    owner = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
+    seen = (owner[:, None] == owner[None]).tril()
+    k, v = (x.repeat_interleave(HEADS // KV_HEADS, dim=1) for x in (k, v))
+    scores = (SCALE * q @ k.mT).masked_fill(~seen, -torch.inf)
+    return (scores.softmax(-1) @ v).transpose(1, 2)
+
+
+def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    segments = Segments.of(LENGTHS, q.device)
+    return varlen_attention(nn.Identity(), q, k, v, None, scaling=SCALE, segments=segments)[0]
+
+
+def assert_correct() -> None:
+    got, want = inputs(), inputs()
+    found, expected = run(*got), written_out(*want)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    for a, b in zip(
+        torch.autograd.grad((found * weights).sum(), got),
+        torch.autograd.grad((expected * weights).sum(), want),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def segment_by_segment(q: Tensor, k: Tensor, v: Tensor, at: Tensor, scale: float) -> Tensor:
+    rows = [x.split(at.diff().tolist()) for x in (q, k, v)]
+    outputs = [
+        F.scaled_dot_product_attention(*(x.transpose(0, 1) for x in row), is_causal=True, scale=scale)
+        for row in zip(*rows, strict=True)
+    ]
+    return torch.cat([output.transpose(0, 1) for output in outputs])
+
+
+def older_varlen(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, *, scale: float,
+    window_size: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    """Stands for torch's kernel before it took fewer key than query heads."""
+    assert q.shape == k.shape == v.shape
+    assert cu_q.dtype == torch.int32
+    assert max_q == max_k == max(LENGTHS)
+    assert window_size == (-1, 0)
+    return segment_by_segment(q, k, v, cu_q, scale)
+
+
+def newer_varlen(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, *, scale: float,
+    window_size: tuple[int, int], enable_gqa: bool,
+) -> Tensor:  # fmt: skip
+    """Stands for torch's kernel of today."""
+    assert enable_gqa
+    assert k.shape[1] == KV_HEADS
+    k, v = (x.repeat_interleave(HEADS // KV_HEADS, dim=1) for x in (k, v))
+    return older_varlen(q, k, v, cu_q, cu_k, max_q, max_k, scale=scale, window_size=window_size)
+
+
+def first_varlen(*args: Tensor, is_causal: bool) -> Tensor:
+    """Stands for torch 2.10's kernel, which takes no scale."""
+    raise AssertionError("must not be called")
+
+
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    attention._flash.cache_clear()
+    yield
+    attention._flash.cache_clear()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Tensor]) -> None:
+    module: Any = types.ModuleType("varlen")
+    module.varlen_attn = kernel
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", module)
+
+
+def test_segment_by_segment() -> None:
+    assert_correct()
+
+
+@pytest.mark.usefixtures("fresh_choice")
+@pytest.mark.parametrize("kernel", [older_varlen, newer_varlen])
+def test_through_a_fused_kernel(monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Tensor]) -> None:
+    calls: list[int] = []
+
+    def counted(*args: Any, **kwargs: Any) -> Tensor:
+        calls.append(1)
+        return kernel(*args, **kwargs)
+
+    counted.__signature__ = inspect.signature(kernel)  # type: ignore[attr-defined]
+    install(monkeypatch, counted)
+    monkeypatch.setattr(attention, "_fused_kernel", lambda query: attention._flash())
+    assert_correct()
+    assert calls == [1]
+
+
+@pytest.mark.usefixtures("fresh_choice")
+def test_a_kernel_that_lacks_what_is_needed_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, first_varlen)
+    assert attention._flash() is None
+
+
+def test_no_fused_kernel_on_a_cpu() -> None:
+    assert attention._fused_kernel(torch.zeros(1, 2, 4, 8, dtype=torch.bfloat16)) is None
+
+
+def test_the_kernel_of_this_torch_is_known() -> None:
+    """A change of its signature must not silently put a GPU on the slow route."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 12):
+        assert attention._flash() is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"segments": None}, "needs `segments`"),
+        ({"attention_mask": torch.ones(1, 1, 4, 4)}, "its own attention mask"),
+        ({"sliding_window": 3}, "sliding window of 3 tokens, but a sequence has 4"),
+        ({"softcap": 50.0}, "caps its scores"),
+        ({"s_aux": torch.zeros(2)}, "attention sinks"),
+        ({"is_causal": False}, "not causal"),
+    ],
+)
+def test_attention_that_would_be_wrong_is_refused(changes: dict[str, Any], said: str) -> None:
+    q = torch.zeros(1, 2, 4, 8)
+    given = {"attention_mask": None, "segments": Segments.of([4], q.device), "sliding_window": 4} | changes
+    with pytest.raises(ConfigError, match=said):
+        varlen_attention(nn.Identity(), q, q, q, **given)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_half_precision_on_a_gpu() -> None:
+    pack = Packed.from_sequences([([7] * n, [1, n // 2, n - 1]) for n in (300, 40, 129)])
+    model = tiny_model(hidden=64)
+    with torch.no_grad():
+        exact = Policy(model)(pack).logp
+    policy = Policy(model.to("cuda", torch.bfloat16))
+    scores = policy(pack.to(torch.device("cuda")))
+    scores.logp.sum().backward()
+    torch.testing.assert_close(scores.logp.detach().cpu(), exact, atol=0.1, rtol=0.05)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in policy.parameters())
