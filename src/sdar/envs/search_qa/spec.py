@@ -9,6 +9,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Annotated
 
+import sdar.envs.search_qa.dense
+import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
 from sdar.envs.search_qa.bm25 import BM25Config
 from sdar.envs.search_qa.env import SearchQAEnv
@@ -82,7 +84,7 @@ class SearchQASpec(EnvSpec):
     """What searches for real questions; generated ones bring their own passages."""
     top_k: int = 3
     """Passages that a search brings."""
-    patience: int = 50
+    patience: int = 10
     """Searches that may fail in a row before the run is ended."""
     size: Size = Size.COMPACT
     """Size of the worlds of generated questions."""

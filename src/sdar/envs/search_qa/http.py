@@ -1,0 +1,141 @@
+"""A client for search servers that speak Search-R1's `/retrieve`, in either of its two dialects."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig, retrievers
+from sdar.errors import ConfigError, suggest
+
+_LONGEST_PAUSE = 30.0
+_AGAIN = (408, 425, 429)
+
+
+class Dialect(StrEnum):
+    """What a request holds: a list of queries, as in Search-R1, or one query, as in SDAR and verl-agent."""
+
+    QUERIES = "queries"
+    QUERY = "query"
+
+
+class _Interrupted(Exception):
+    """The attempt failed in a way that another may not."""
+
+
+@retrievers.register("http")
+@dataclass(frozen=True, kw_only=True)
+class HttpConfig(RetrieverConfig):
+    """A search server, or several that hold the same."""
+
+    urls: tuple[str, ...] = ("http://127.0.0.1:8000/retrieve",)
+    """Addresses; requests go to them in turn, and another attempt to the next one."""
+    dialect: Dialect = Dialect.QUERIES
+    """What a request holds."""
+    timeout_s: float = 60.0
+    """Seconds for an attempt."""
+    attempts: int = 5
+    """Attempts before a search has failed."""
+    pause_s: float = 0.5
+    """Seconds before the second attempt; twice as long before each later one, 30 at most."""
+    batch: int = 128
+    """Queries in a request, where the dialect allows for more than one."""
+    connections: int = 16
+    """Requests at the same time."""
+
+    def __post_init__(self) -> None:
+        if self.dialect not in list(Dialect):
+            raise ConfigError(
+                f"http: unknown dialect '{self.dialect}': {suggest(self.dialect, list(Dialect))}"
+            )
+        object.__setattr__(self, "dialect", Dialect(self.dialect))
+        for name in ("attempts", "batch", "connections"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"http: {name} must be at least 1, not {getattr(self, name)}")
+        if self.timeout_s <= 0 or self.pause_s < 0:
+            raise ConfigError("http: timeout_s must be above 0, and pause_s not below")
+        wrong = [url for url in self.urls if urlsplit(url).scheme not in ("http", "https")]
+        if wrong or not self.urls:
+            raise ConfigError(f"http: urls must be addresses like http://host:8000/retrieve, not {wrong}")
+
+    def open(self, corpus: Path | None) -> Retriever:
+        """A client; the connection is made by the first search."""
+        return HttpRetriever(self)
+
+    def require(self, corpus: Path | None) -> None:
+        """Nothing on this machine."""
+
+
+class HttpRetriever:
+    """Asks a server. Connections are kept open; proxies of the environment are not used."""
+
+    def __init__(self, config: HttpConfig) -> None:
+        self._config = config
+        limits = httpx.Limits(max_connections=config.connections)
+        self._client = httpx.Client(timeout=config.timeout_s, limits=limits, trust_env=False)
+        self._turn = count()
+
+    def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
+        """See `Retriever`; all queries fail when one of them does."""
+        size = self._config.batch if self._config.dialect is Dialect.QUERIES else 1
+        parts = [queries[start : start + size] for start in range(0, len(queries), size)]
+        if len(parts) < 2:
+            return [found for part in parts for found in self._ask(part, k)]
+        with ThreadPoolExecutor(min(self._config.connections, len(parts))) as pool:
+            return [found for answer in pool.map(lambda part: self._ask(part, k), parts) for found in answer]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _ask(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
+        config, first = self._config, next(self._turn)
+        for attempt in range(config.attempts):
+            url = config.urls[(first + attempt) % len(config.urls)]
+            try:
+                return _passages(self._post(url, queries, k), queries, url)
+            except (_Interrupted, httpx.TransportError) as error:
+                reason = f"{url}: {error or type(error).__name__}"
+            if attempt + 1 < config.attempts:
+                time.sleep(min(config.pause_s * 2**attempt, _LONGEST_PAUSE))
+        raise RetrievalError(f"{reason} ({config.attempts} attempts)")
+
+    def _post(self, url: str, queries: Sequence[str], k: int) -> Any:
+        """The body of the answer, parsed."""
+        one = self._config.dialect is Dialect.QUERY
+        asked = {"query": queries[0]} if one else {"queries": list(queries)}
+        response = self._client.post(url, json={**asked, "topk": k, "return_scores": True})
+        if response.status_code >= 500 or response.status_code in _AGAIN:
+            raise _Interrupted(f"HTTP status {response.status_code}")
+        if response.status_code != 200:
+            raise RetrievalError(f"{url}: HTTP status {response.status_code}: {response.text[:200]}")
+        try:
+            return response.json()
+        except ValueError:
+            raise _Interrupted("the answer is not JSON") from None
+
+
+def _passages(body: Any, queries: Sequence[str], url: str) -> list[tuple[Passage, ...]]:
+    """The passages in an answer. Anything but a list for each query is a failure."""
+    try:
+        found = [tuple(map(_passage, hits)) for hits in body["result"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RetrievalError(
+            f"{url} does not answer as Search-R1 does: {type(error).__name__}: {error}"
+        ) from error
+    if len(found) != len(queries):
+        raise RetrievalError(f"{url} was asked {len(queries)} queries and answered {len(found)}")
+    return found
+
+
+def _passage(hit: Any) -> Passage:
+    """A hit with its score, or the bare document."""
+    document = hit.get("document", hit)
+    return Passage(str(document.get("id", "")), str(document["contents"]), float(hit.get("score", 0.0)))

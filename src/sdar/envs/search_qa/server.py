@@ -1,0 +1,154 @@
+"""A search server that speaks Search-R1's `/retrieve`, in both of its dialects.
+
+    POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}     Search-R1
+    POST /retrieve {"query": "...", "topk": 3, "return_scores": true}       SDAR, verl-agent
+    -> {"result": [[{"document": {"id": ..., "contents": ...}, "score": ...}, ...], ...]}
+
+Without `return_scores` the documents come bare. While a search runs, requests gather, and the next search
+takes all of them. Needs `pip install 'sdar[server]'`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig
+from sdar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+TOP_K = 3
+MOST = 1_000
+"""Queries, and passages for a query, that a request may ask for."""
+
+Found = list[tuple[Passage, ...]]
+
+
+def serve_retriever(
+    config: RetrieverConfig,
+    corpus: Path | None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    top_k: int = TOP_K,
+    max_batch: int = 256,
+) -> None:
+    """Open a retriever and serve it until the process is told to stop.
+
+    `corpus` is for retrievers that name none. Raises `ConfigError` without Starlette and uvicorn, `DataError`
+    for what the retriever lacks.
+    """
+    app = make_app(config.open(corpus), top_k=top_k, max_batch=max_batch)
+    import uvicorn
+
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+def make_app(retriever: Retriever, *, top_k: int = TOP_K, max_batch: int = 256) -> "Starlette":
+    """The server as an ASGI application. Raises `ConfigError` without Starlette and uvicorn."""
+    try:
+        import uvicorn  # noqa: F401 - so that what is missing is said at once
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+    except ImportError as error:
+        raise ConfigError(f"serving a retriever needs {error.name}: pip install 'sdar[server]'") from None
+    batcher = Batcher(retriever, max_batch)
+
+    async def retrieve(request: "Request") -> "JSONResponse":
+        try:
+            asked = Asked.read(await request.json(), top_k)
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        try:
+            found = await batcher.search(asked.queries, asked.k)
+        except RetrievalError as error:
+            return JSONResponse({"error": str(error)}, 503)
+        return JSONResponse({"result": [[_hit(passage, asked.scores) for passage in each] for each in found]})
+
+    async def health(request: "Request") -> "JSONResponse":
+        return JSONResponse({"status": "ok", "searches": batcher.searches, "queries": batcher.queries})
+
+    @asynccontextmanager
+    async def lifespan(app: "Starlette") -> AsyncIterator[None]:
+        worker = asyncio.create_task(batcher.run())
+        yield
+        worker.cancel()
+
+    routes = [Route("/retrieve", retrieve, methods=["POST"]), Route("/health", health)]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, understood."""
+
+    queries: list[str]
+    k: int
+    scores: bool
+
+    @classmethod
+    def read(cls, body: Any, top_k: int) -> "Asked":
+        """Read a request in either dialect. Raises `ValueError` that says what is wrong with it."""
+        if not isinstance(body, dict) or ("query" in body) == ("queries" in body):
+            raise ValueError("the body must be an object with either `query` or `queries`")
+        queries = [body["query"]] if "query" in body else body["queries"]
+        if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
+            raise ValueError("`query` must be a text, `queries` a list of texts")
+        k = top_k if body.get("topk") is None else body["topk"]
+        if type(k) is not int or not 1 <= k <= MOST or len(queries) > MOST:
+            raise ValueError(f"`topk` must be a number from 1 to {MOST}, and there may be {MOST} queries")
+        return cls(queries, k, bool(body.get("return_scores")))
+
+
+class Batcher:
+    """Puts the queries of requests that wait at the same time into one search, in a thread of its own."""
+
+    def __init__(self, retriever: Retriever, max_batch: int) -> None:
+        self._retriever, self._max_batch = retriever, max_batch
+        self._waiting: asyncio.Queue[tuple[list[str], int, asyncio.Future[Found]]] = asyncio.Queue()
+        self.searches = self.queries = 0
+
+    async def search(self, queries: list[str], k: int) -> Found:
+        """The passages of one request's queries. Raises `RetrievalError`."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        await self._waiting.put((queries, k, future))
+        return await future
+
+    async def run(self) -> None:
+        """Search for ever."""
+        while True:
+            batch = [await self._waiting.get()]
+            size = len(batch[0][0])
+            while not self._waiting.empty() and size < self._max_batch:
+                batch.append(self._waiting.get_nowait())
+                size += len(batch[-1][0])
+            asked = [query for queries, _, _ in batch for query in queries]
+            most = max(k for _, k, _ in batch)
+            self.searches, self.queries = self.searches + 1, self.queries + len(asked)
+            try:
+                found = await asyncio.to_thread(self._retriever.search, asked, most)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the requests have to be answered
+                _fail([future for _, _, future in batch], error)
+                continue
+            for queries, k, future in batch:
+                mine, found = found[: len(queries)], found[len(queries) :]
+                if not future.done():
+                    future.set_result([passages[:k] for passages in mine])
+
+
+def _fail(futures: Sequence["asyncio.Future[Found]"], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(RetrievalError(f"{type(error).__name__}: {error}"))
+
+
+def _hit(passage: Passage, scores: bool) -> dict[str, Any]:
+    document = {"id": passage.id, "contents": passage.contents}
+    return {"document": document, "score": passage.score} if scores else document
