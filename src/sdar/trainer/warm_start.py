@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ class WarmStart:
     rollout: RolloutConfig
     config: WarmStartConfig
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the settings, the skill texts and the sources that make the model."""
         settings = {
