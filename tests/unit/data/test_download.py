@@ -17,7 +17,7 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
 class Server:
-    """Serves `body`. `failures` are used up one a request: a status, or how many bytes come before it hangs up."""
+    """Serves `body`. `failures` are used up one a request: a status, or the bytes sent before it hangs up."""
 
     def __init__(self) -> None:
         self.body, self.etag, self.ranges = BODY, '"one"', True

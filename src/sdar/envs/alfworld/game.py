@@ -71,8 +71,7 @@ class Game:
         self.cleaners, self.heaters = self.of_type(*self.wording.cleaners), self.of_type("microwave")
         self.coolers, self.knives = self.of_type("fridge"), self.of_type("knife", "butterknife")
         self.goal_things, self.goal_places = self.of_type(self.target.object), self.of_type(self.target.place)
-        if self.target.kind is Kind.LOOK:
-            self.goal_places &= self.toggleable
+        self.goal_places &= self.toggleable if self.target.kind is Kind.LOOK else self.contents.keys()
         self.intro = ""
         self.actions: dict[str, Any] = {}
         self.standing: dict[int, list[str]] = {}
