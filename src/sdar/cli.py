@@ -19,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(list(sys.argv[1:] if argv is None else argv))
     except SdarError as error:
-        if IS_MAIN:
+        # All ranks meet the same ConfigError; other errors may belong to the tasks of one.
+        if IS_MAIN or not isinstance(error, ConfigError):
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import sdar
 from sdar import cli
 from sdar.cli import main
 from sdar.commands import COMMANDS
+from sdar.errors import ContextOverflow
 
 
 def run_python(*args: str) -> subprocess.CompletedProcess[str]:
@@ -140,10 +141,15 @@ def test_group_size_1_is_fine_without_returns(
     assert "nowhere: no such directory" in capsys.readouterr().err
 
 
-def test_other_ranks_are_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_ranks_speak_of_their_own_errors_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(cli, "IS_MAIN", False)
     assert main(["trian"]) == 2
     assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(cli, "dispatch", lambda args: (_ for _ in ()).throw(ContextOverflow("too long")))
+    assert main([]) == 2
+    assert capsys.readouterr() == ("", "error: too long\n")
 
 
 PLUGIN = '''

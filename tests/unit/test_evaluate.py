@@ -1,17 +1,15 @@
 """Evaluation on a panel: counts, intervals, determinism and refusals."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import TypeVar
 
-import numpy as np
 import pytest
 
 from sdar.envs.base import Panel
-from sdar.errors import ConfigError, DataError
+from sdar.errors import ConfigError
 from sdar.evaluate import EvalConfig, OnProgress, evaluate
-from sdar.results import EvalResult, difference, rate_interval, wilson
+from sdar.results import EvalResult
 from sdar.rollout.engine import Sampling
 from sdar.types import (
     Completion,
@@ -124,73 +122,6 @@ def test_ranks_share_the_work_and_agree() -> None:
             return shares  # type: ignore[return-value]
 
     assert evaluate(panel, FakeCollector(), EvalConfig(), ranks=Gathered(1, shares)) == alone
-
-
-def test_json_round_trip() -> None:
-    result = run(samples=2)
-    data = json.loads(json.dumps(result.to_json()))
-    assert EvalResult.from_json(data) == result
-    assert data["summary"]["success"] == result.success.value
-    assert data["fingerprint"] == make_panel().fingerprint
-    with pytest.raises(DataError, match="format 2"):
-        EvalResult.from_json(data | {"format": 2})
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962), (1, 140, 0.0013, 0.0394)],
-)
-def test_wilson_against_tables(successes: int, trials: int, low: float, high: float) -> None:
-    interval = wilson(successes, trials)
-    assert interval.value == successes / trials
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_bootstrap_is_over_tasks() -> None:
-    """Ten copies of each task's outcome must not make the interval narrower."""
-    outcomes = np.random.default_rng(0).random(100) < 0.4
-    one = rate_interval([[bool(x)] for x in outcomes])
-    ten = rate_interval([[bool(x)] * 10 for x in outcomes])
-    assert ten.value == pytest.approx(one.value)
-    assert ten.high - ten.low == pytest.approx(one.high - one.low, rel=0.1)
-
-
-def test_bootstrap_covers() -> None:
-    """The interval holds the true rate in about 95 % of panels (task difficulties uniform in 0 to 1)."""
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(100):
-        rates = rng.random((100, 1))
-        interval = rate_interval((rng.random((100, 4)) < rates).tolist())
-        hits += interval.low <= 0.5 <= interval.high
-    assert 88 <= hits <= 100
-
-
-def test_tasks_without_spread_keep_an_interval() -> None:
-    assert rate_interval([[True] * 4] * 20) == wilson(20, 20)
-    assert rate_interval([[True, False]] * 20) == wilson(10, 20)
-
-
-def test_pass_at_k() -> None:
-    result = run(samples=4)
-    assert result.pass_at(1) == pytest.approx(result.success.value)
-    assert result.pass_at(4) == pytest.approx(np.mean([any(o.success) for o in result.outcomes]))
-    assert result.pass_at(1) < result.pass_at(2) < result.pass_at(4)
-    with pytest.raises(ConfigError, match="pass@5 needs at least 5"):
-        result.pass_at(5)
-
-
-def test_difference_is_paired() -> None:
-    weak, strong = run(skill=0.4, samples=4), run(skill=0.7, samples=4)
-    gain = difference(weak, strong)
-    assert gain.value == pytest.approx(strong.success.value - weak.success.value)
-    assert 0 < gain.low < gain.value < gain.high
-    assert difference(weak, weak) == (0.0, 0.0, 0.0)
-
-
-def test_other_panels_are_refused() -> None:
-    with pytest.raises(ConfigError, match="different panels"):
-        difference(run(), run(panel=make_panel(name="q")))
 
 
 @pytest.mark.parametrize(("field", "value"), [("samples", 0), ("temperature", -0.1)])
