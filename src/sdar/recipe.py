@@ -15,15 +15,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
-import sdar.envs.toy  # noqa: F401 - registers the environment
+import sdar.envs.search_qa.spec
+import sdar.envs.toy
+import sdar.envs.webshop.spec  # noqa: F401 - they register the environments
 from sdar.advantages import AdvantageConfig
 from sdar.config import Layer, load, to_toml
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, ContextOverflow
 from sdar.evaluate import EvalConfig, evaluate
 from sdar.model.chat import Chat
 from sdar.model.load import ModelConfig, load_model, load_tokenizer, save_model
@@ -43,6 +45,7 @@ from sdar.trainer.distributed import World, join, shard
 from sdar.trainer.loop import Progress, TrainConfig, Trainer
 from sdar.trainer.step import Learner, OptimConfig, Reference, Schedule, make_optimizer
 from sdar.trainer.warm_start import WarmStart, WarmStartConfig
+from sdar.types import ContextMode
 from sdar.values import convert
 
 EMBEDDED = "embedded"
@@ -83,7 +86,7 @@ class RunConfig:
     """How the weights are updated."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When the state is saved."""
-    eval: EvalConfig = field(default_factory=lambda: EvalConfig(panel="generated-compact-128"))
+    eval: EvalConfig = field(default_factory=EvalConfig)
     """The fixed panel."""
 
     @property
@@ -270,6 +273,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     tokenizer = load_tokenizer(start)
     chat = Chat(tokenizer)
     skills = skill_context(config) if needs_skills(config) else None
+    check_prompt(config, start, chat, skills)
     engine = make_engine(config, start, world, chat)
     collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
     shown = config.skills.retrieval if objective.student_skills else ""
@@ -298,6 +302,23 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
         evaluate=evaluate_step,
         progress=progress,
     )
+
+
+def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None) -> None:
+    """Find out before the weights are loaded that a first prompt, with its skills, does not fit."""
+    task, prompts = config.panel.tasks[0], config.env.prompts()
+    first = config.env.make().reset(task)
+    transcript = config.rollout.context is ContextMode.TRANSCRIPT
+    messages = prompts.opening(first) if transcript else prompts.window(first, [], first, 0)
+    if skills is not None:
+        messages = skills.apply(messages, skills.select(task, first.goal))
+    length = len(chat.render(messages)) + config.rollout.max_tokens
+    limit = AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings
+    if length > limit:
+        raise ContextOverflow(
+            f"the first prompt of task '{task.id}' and an answer of {config.rollout.max_tokens} tokens make "
+            f"{length} tokens, and the context of the model at {model} is {limit}"
+        )
 
 
 def make_learner(config: RunConfig, start: Path, world: World) -> Learner:

@@ -49,7 +49,7 @@ class WarmStartConfig:
     demonstrations: int = 16
     """Demonstrations in one update; half of them show skills."""
     lr: float = 4e-3
-    """Largest learning rate; it rises over the first 30 updates and then falls linearly."""
+    """Largest learning rate; it rises over the first twentieth of the updates and then falls linearly."""
     skilled_expert: str = "explorer"
     """Expert of the demonstrations with skills."""
     skilled_noise: float = 0.05
@@ -126,7 +126,7 @@ class WarmStart:
         optimizers = _optimizers(policy, config.lr)
         demonstrations = self._demonstrations(Chat(tokenizer), tokenizer)
         for step in range(config.steps):
-            lr = config.lr * min(1.0, (step + 1) / 30) * (1 - step / config.steps)
+            lr = config.lr * min(1.0, 20 * (step + 1) / config.steps) * (1 - step / config.steps)
             samples = [next(demonstrations) for _ in range(config.demonstrations)]
             packed, weights = _pack(samples, config.text_weight, device)
             loss = -(policy(packed).logp * weights).sum()
@@ -201,7 +201,8 @@ class WarmStart:
 
 def _optimizers(policy: Policy, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, which learns from about a third of the data; AdamW for the rest."""
-    layers, others = [], []
+    layers: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in policy.named_parameters():
         (layers if parameter.ndim == 2 and ".layers." in name else others).append(parameter)
     return [

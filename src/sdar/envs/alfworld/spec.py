@@ -127,9 +127,12 @@ class AlfworldSpec(EnvSpec):
         return GeneratedTasks(self.size, split, self.num_train if split == "train" else self.num_held_out)
 
     def panels(self) -> tuple[str, ...]:
-        """Panels of generated games are always there; those of official games when their data are."""
+        """Panels of generated games are always there; those of official games when their data are.
+
+        The first is the one for these settings.
+        """
         official = [split for split in self.splits() if split != "train"] if self.data else []
-        return (*official, *_PANELS)
+        return (*official, *sorted(_PANELS, key=lambda name: _PANELS[name] is not self.size))
 
     def panel(self, name: str) -> Panel:
         """The first 128 held-out generated games of a size, or all games of an official evaluation split."""
