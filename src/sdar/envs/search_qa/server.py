@@ -5,7 +5,7 @@
     -> {"result": [[{"document": {"id": ..., "contents": ...}, "score": ...}, ...], ...]}
 
 Without `return_scores` the documents come bare. While a search runs, requests gather, and the next search
-takes all of them. Needs `pip install 'sdar[server]'`.
+takes all of them. Needs `pip install 'sdar[retrieval]'`.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ def make_app(retriever: Retriever, *, top_k: int = TOP_K, max_batch: int = 256) 
         from starlette.responses import JSONResponse
         from starlette.routing import Route
     except ImportError as error:
-        raise ConfigError(f"serving a retriever needs {error.name}: pip install 'sdar[server]'") from None
+        raise ConfigError(f"serving a retriever needs {error.name}: pip install 'sdar[retrieval]'") from None
     batcher = Batcher(retriever, max_batch)
 
     async def retrieve(request: "Request") -> "JSONResponse":

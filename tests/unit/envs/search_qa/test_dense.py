@@ -70,7 +70,7 @@ def test_what_is_missing_is_named(tmp_path):
 
 def test_without_the_packages_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("sdar.envs.search_qa.dense.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"sentence-transformers, faiss-cpu: pip install 'sdar\[dense\]'"):
+    with pytest.raises(ConfigError, match=r"needs sentence-transformers, faiss-cpu: pip install sentence-t"):
         DenseConfig(model=str(tmp_path), engine="faiss").require(None)
 
 

@@ -13,8 +13,8 @@ from sdar.envs.search_qa.retrieval import Passage, RetrievalError
 from sdar.envs.search_qa.server import make_app
 from sdar.envs.search_qa.worlds import LARGE, World
 
-pytest.importorskip("starlette", reason="pip install 'sdar[server]'")
-uvicorn = pytest.importorskip("uvicorn", reason="pip install 'sdar[server]'")
+pytest.importorskip("starlette", reason="pip install 'sdar[retrieval]'")
+uvicorn = pytest.importorskip("uvicorn", reason="pip install 'sdar[retrieval]'")
 
 
 class Slow:
