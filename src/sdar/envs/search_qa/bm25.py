@@ -83,8 +83,10 @@ class BM25:
 
 def _best(scores: npt.NDArray[np.float32], k: int) -> list[int]:
     """Places of the `k` highest positive scores, highest first, then in order."""
-    least = np.partition(scores, -k)[-k] if k < len(scores) else 0.0
-    places = np.flatnonzero((scores >= least) & (scores > 0))
+    places = np.flatnonzero(scores > 0)
+    if len(places) > k:
+        matching = scores[places]
+        places = places[matching >= np.partition(matching, -k)[-k]]
     return places[np.lexsort((places, -scores[places]))[:k]].tolist()
 
 

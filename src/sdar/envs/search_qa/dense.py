@@ -82,7 +82,7 @@ class DenseConfig(RetrieverConfig):
         packages |= {"faiss": "faiss-cpu"} if self.engine is Engine.FAISS else {}
         missing = [name for module, name in packages.items() if find_spec(module) is None]
         if missing:
-            raise ConfigError(f"retriever 'dense' needs {', '.join(missing)}: pip install {' '.join(missing)}")
+            raise ConfigError(f"dense retrieval needs {', '.join(missing)}: pip install {' '.join(missing)}")
         _model_directory(self.model)
         choose_corpus(self.corpus, corpus)
 
