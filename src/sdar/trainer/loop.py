@@ -136,7 +136,7 @@ class Trainer:
                 batch, report = self._assemble(groups)
                 self._score(batch)
             with clock.phase("train"):
-                learned = learner.learn(batch, step, self.config.steps)
+                learned = learner.learn(batch, step, self.config.steps, self._telling("train"))
             with clock.phase("sync"):
                 sync_weights(learner.policy, self.engine)
         if learner.world.is_main:
@@ -182,8 +182,11 @@ class Trainer:
             if stream is Stream.OLD and self.config.old_logps is OldLogps.ROLLOUT:
                 batch.streams[stream] = batch.rollout_M
             elif stream in needs:
-                self.progress.phase(f"score {stream.value}", 0, 1)
-                batch.streams[stream] = self.learner.score(batch, stream)
+                told = self._telling(f"score {stream.value}")
+                batch.streams[stream] = self.learner.score(batch, stream, told)
+
+    def _telling(self, phase: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.progress.phase(phase, done, total)
 
     def _evaluate(self, step: int) -> dict[str, float]:
         clock = Clock()

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.utils import clip_grad_norm_
 
 from sdar.errors import ConfigError
@@ -21,6 +22,13 @@ from sdar.objectives.base import Objective, Stream
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
 from sdar.trainer.distributed import World, full
 from sdar.trainer.tally import Tally
+
+Told = Callable[[int, int], None]
+"""Is told (done, total) before each micro-batch or update."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Schedule(StrEnum):
@@ -49,7 +57,7 @@ class OptimConfig:
     """Gradients with a larger norm are scaled down to it; 0 is no limit."""
     mini_batch: int = 0
     """Samples for one optimizer update, about; 0 makes one update of the whole step."""
-    micro_tokens: int = 16384
+    micro_tokens: int = 8192
     """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
 
     def __post_init__(self) -> None:
@@ -136,7 +144,7 @@ class Learner:
             raise ConfigError("the objective needs a reference policy, and none was built")
 
     @torch.no_grad()
-    def score(self, batch: Batch, stream: Stream) -> Tensor:
+    def score(self, batch: Batch, stream: Stream, told: Told = silent) -> Tensor:
         """Log-probs (M,) of the batch's policy tokens by the current weights, the teacher or the reference.
 
         Samples without a teacher have 0 for the teacher's.
@@ -147,14 +155,16 @@ class Learner:
         out_M = torch.zeros_like(batch.rollout_M)
         cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
         with self._scorer(stream) as policy:
-            for rows in self._mine(cut):
+            mine = self._mine(cut)
+            for number, rows in enumerate(mine):
+                told(number, len(mine))
                 packed = pack([batch.samples[row] for row in rows], self.world.device, teacher=teacher)
                 logp_M = policy(packed, temperature=self.temperature).logp
                 if rows:
                     out_M[batch.columns(rows)] = logp_M
         return self.world.sum(out_M)
 
-    def learn(self, batch: Batch, step: int, steps: int) -> Learned:
+    def learn(self, batch: Batch, step: int, steps: int, told: Told = silent) -> Learned:
         """One pass in shuffled mini-batches, one update each; this is training step `step` of `steps`."""
         parts = mini_batches(len(batch.samples), self.config.mini_batch, [self.seed, step])
         tally, live_M = Tally(), torch.zeros_like(batch.rollout_M)
@@ -164,7 +174,8 @@ class Learner:
         done: list[tuple[float, float]] = []
         micro = 0
         self.policy.train()
-        for rows in parts:
+        for number, rows in enumerate(parts):
+            told(number, len(parts))
             cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
             micro += sum(map(bool, cut))
             update, loss = self._accumulate(batch, rows, cut, live_M, step)
@@ -219,9 +230,10 @@ class Learner:
 
     @contextmanager
     def _scorer(self, stream: Stream) -> Iterator[Policy]:
-        """The policy in evaluation mode, or the reference."""
-        if stream is Stream.REF and self.reference is not None:
-            with self.reference.context():
-                yield self.reference.policy.eval()
-        else:
-            yield self.policy.eval()
+        """The policy in evaluation mode, or the reference; afterwards its parameters are shards again."""
+        reference = self.reference if stream is Stream.REF else None
+        policy = reference.policy if reference else self.policy
+        with reference.context() if reference else nullcontext():
+            yield policy.eval()
+        if isinstance(policy, FSDPModule):
+            policy.reshard()

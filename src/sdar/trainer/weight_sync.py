@@ -1,5 +1,7 @@
 """Hands the policy's weights to the rollout engine, which has an unsharded copy of its own."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ def full_weights(policy: Policy) -> dict[str, Tensor]:
     for name in [name for name in whole if ".lora_A." in name]:
         layer, _, rest = name.partition(".lora_A.")
         down, up = whole.pop(name), whole.pop(f"{layer}.lora_B.{rest}")
-        scale = policy.model.get_submodule(layer).scaling[rest.removesuffix(".weight")]
+        scale = cast(Any, policy.model.get_submodule(layer)).scaling[rest.removesuffix(".weight")]
         base = whole[f"{layer}.base_layer.weight"]
         whole[f"{layer}.base_layer.weight"] = base + (scale * (up @ down)).to(base)
     return {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tests.tiny import tiny_model
 
 from sdar.errors import ConfigError
@@ -30,11 +31,19 @@ def samples(number: int = 6) -> list[Sample]:
 
 
 def make(
-    world: World, objective: Objective, *, reference: bool = True, **optim: Any
+    world: World,
+    objective: Objective,
+    *,
+    model: torch.nn.Module | None = None,
+    compute_dtype: torch.dtype = torch.float32,
+    reference: bool = True,
+    **optim: Any,
 ) -> tuple[Learner, Batch]:
-    policy = Policy(tiny_model())
+    policy = Policy(model or tiny_model())
     frozen = Reference.of(policy) if reference else None
-    shard(policy, world)
+    shard(policy, world, compute_dtype)
+    if frozen is not None and frozen.is_copy:
+        shard(frozen.policy, world, compute_dtype)
     config = OptimConfig(**{"lr": 1e-2} | optim)
     batch = Batch.build(samples(), [(float(i % 3 - 1),) for i in range(6)], world.device)
     batch.streams[Stream.OLD] = batch.rollout_M
@@ -195,3 +204,35 @@ def test_pack_is_what_is_scored(world: World) -> None:
     torch.testing.assert_close(
         learner.score(batch, Stream.OLD)[batch.columns([3])], alone, atol=1e-5, rtol=1e-5
     )
+
+
+def test_adapters_train_and_the_reference_is_the_policy_without_them(world: World) -> None:
+    plain, _ = make(world, SDAR())
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
+    learner, batch = make(world, SDAR(), model=get_peft_model(tiny_model(), config))
+    assert learner.reference is not None
+    assert not learner.reference.is_copy
+    expected = plain.score(batch, Stream.REF)
+    before = weights(learner)
+    learner.learn(batch, 1, 10)
+    torch.testing.assert_close(learner.score(batch, Stream.REF), expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(learner.score(batch, Stream.OLD), expected, atol=1e-3)
+    moved = {name for name, tensor in weights(learner).items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert all("lora_" in name for name in moved)
+
+
+def test_bfloat16_computes_in_halves_and_keeps_trained_weights_whole(world: World) -> None:
+    learner, batch = make(world, SDAR(), compute_dtype=torch.bfloat16)
+    exact, _ = make(world, SDAR())
+    assert learner.reference is not None
+    assert {parameter.dtype for parameter in learner.policy.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in learner.reference.policy.parameters()} == {torch.bfloat16}
+    rough, fine = learner.score(batch, Stream.REF), exact.score(batch, Stream.REF)
+    assert rough.dtype == torch.float32
+    assert 1e-5 < float((rough - fine).abs().max()) < 0.1
+    torch.testing.assert_close(learner.score(batch, Stream.OLD), rough, atol=1e-6, rtol=1e-6)
+    assert {parameter.dtype for parameter in learner.policy.parameters()} == {torch.float32}, "no shards"
+    norm, expected = (each.learn(batch, 1, 10).metrics["optim/grad_norm"] for each in (learner, exact))
+    assert norm == pytest.approx(expected, rel=0.05)
+    assert all(parameter.dtype == torch.float32 for parameter in weights(learner).values())
