@@ -56,7 +56,7 @@ def open_questions(directory: Path, split: str) -> tuple[Question, ...]:
             "`sdar data import search_qa DIR` brings questions in"
         )
     other = _find(directory, "test") if split == "train" else None
-    return _read(path, path.stat().st_mtime_ns, split, other)
+    return _read(split, *((found, found.stat().st_mtime_ns) for found in (path, other) if found))
 
 
 def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -69,11 +69,8 @@ def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         if path.suffix == ".parquet":
             yield from _parquet(path)
             return
-        with (
-            lzma.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".xz"
-            else path.open(encoding="utf-8") as lines
-        ):
+        opener = lzma.open if path.suffix == ".xz" else open
+        with opener(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 yield {
@@ -127,9 +124,11 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, version: int, split: str, other: Path | None) -> tuple[Question, ...]:
+def _read(split: str, *versions: tuple[Path, int]) -> tuple[Question, ...]:
+    """The questions of the first file that are not in the second; each file is given with its time."""
+    path, *others = (path for path, _ in versions)
     rows = list(read_rows(path))
-    kept = list(distinct(rows, read_rows(other))) if other else rows
+    kept = list(distinct(rows, read_rows(others[0]))) if others else rows
     if len(kept) < len(rows):
         _LOG.info(
             "%s: left out %d of %d questions, known from the test questions or twice",
