@@ -63,9 +63,7 @@ def load_model(
     `param_dtype` is for copies that only generate. Raises `ConfigError` when there is no such model, when its
     files lack weights, or when `config` does not fit it.
     """
-    model, info = _load(
-        AutoModelForCausalLM, path, "model", dtype=param_dtype, output_loading_info=True
-    )
+    model, info = _load(AutoModelForCausalLM, path, "model", dtype=param_dtype, output_loading_info=True)
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(f"the model at {path} lacks {len(missing)} weights, such as '{missing[0]}'")
     model.to(device)

@@ -94,9 +94,7 @@ class Policy(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(
-        self, packed: Packed, *, temperature: float = 1.0, with_entropy: bool = False
-    ) -> TokenScores:
+    def forward(self, packed: Packed, *, temperature: float = 1.0, with_entropy: bool = False) -> TokenScores:
         """Scores (M,) of `packed.targets`. The pack must be on the model's device."""
         base = causal_lm(self.model)
         device = packed.tokens.device

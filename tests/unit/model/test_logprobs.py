@@ -26,9 +26,7 @@ def textbook(logits: Tensor, targets: Tensor, temperature: float) -> TokenScores
 def test_values_and_gradients(bias: bool, chunk_size: int) -> None:
     hidden, head, targets = problem(bias)
     hidden.requires_grad_()
-    scores = chunked_logp(
-        hidden, head, targets, temperature=0.7, with_entropy=True, chunk_size=chunk_size
-    )
+    scores = chunked_logp(hidden, head, targets, temperature=0.7, with_entropy=True, chunk_size=chunk_size)
     expected = textbook(head(hidden), targets, 0.7)
     assert scores.entropy is not None
     assert expected.entropy is not None
