@@ -41,7 +41,7 @@ class HFEngine:
         stop_ids: Iterable[int],
         context_length: int | None = None,
         max_rows: int = 256,
-        prefill_tokens: int = 16384,
+        prefill_tokens: int = 4096,
     ) -> None:
         """Take over `model`; `ConfigError` when its attention is not plain causal attention.
 
