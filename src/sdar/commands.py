@@ -116,20 +116,28 @@ class EvalOptions:
 def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     """Play a fixed panel of tasks with a model and show its success, with intervals.
 
-    MODEL is a run (a path, a name, or latest), one of its checkpoints, or a transformers model.
+    MODEL is a run (a path, a name, or latest), one of its checkpoints, a transformers model, or one of the
+    environment's experts (such as planner).
     """
-    from sdar.recipe import check_panel, evaluate_model
+    from sdar.recipe import check_panel, evaluate_expert, evaluate_model
     from sdar.report import result_table
     from sdar.runlog import versions, write_atomic
 
     if len(words) != 1:
-        raise ConfigError("sdar eval takes one model: a run, a checkpoint or a transformers model")
-    settings, model, place = find_model(words[0], options.step, runs_dir(flags))
+        raise ConfigError("sdar eval takes one model: a run, a checkpoint, a transformers model or an expert")
+    is_expert = words[0] in configure([], flags, EvalOptions).env.experts()
+    if is_expert:
+        settings, model, place = Layer(words[0], {}), Path(words[0]), runs_dir(flags) / "eval" / words[0]
+    else:
+        settings, model, place = find_model(words[0], options.step, runs_dir(flags))
     given = {name: getattr(options, name) for name in ("panel", "samples", "temperature")}
     short = Layer("sdar eval", {"eval": {name: value for name, value in given.items() if value is not None}})
     config = configure([settings, short], flags, EvalOptions)
     check_panel(config)
-    result = evaluate_model(config, model, options.with_skills)
+    if is_expert:
+        result = evaluate_expert(config, words[0])
+    else:
+        result = evaluate_model(config, model, options.with_skills)
     file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
     if IS_MAIN:
         Console().print(result_table(result))

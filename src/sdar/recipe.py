@@ -26,7 +26,7 @@ from sdar.config import Layer, load, to_toml
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
 from sdar.errors import ConfigError, ContextOverflow
-from sdar.evaluate import EvalConfig, evaluate
+from sdar.evaluate import Collects, EvalConfig, evaluate
 from sdar.model.chat import Chat
 from sdar.model.load import ModelConfig, load_model, load_tokenizer, save_model
 from sdar.model.policy import Policy
@@ -37,6 +37,7 @@ from sdar.report import draw_learning_curve
 from sdar.results import EvalResult
 from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engines.hf import HFEngine
+from sdar.rollout.experts import ExpertCollector
 from sdar.runlog import RunDir, check_writable
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.trackers import Trackers, trackers
@@ -211,6 +212,12 @@ def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResu
         return play_panel(config, collector, skills, world, shown)
 
 
+def evaluate_expert(config: RunConfig, name: str) -> EvalResult:
+    """Play the panel with one of the environment's scripted experts."""
+    with stage(config) as (world, shown):
+        return play_panel(config, ExpertCollector(config.env, name), "", world, shown)
+
+
 def warm_start(config: RunConfig) -> Path:
     """Make the embedded model where it is missing; its directory."""
     with stage(config) as (world, shown):
@@ -349,7 +356,7 @@ def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> HFE
 
 
 def play_panel(
-    config: RunConfig, collector: Collector, skills: str, world: World, progress: Progress | Display
+    config: RunConfig, collector: Collects, skills: str, world: World, progress: Progress | Display
 ) -> EvalResult:
     """The result of the collector's policy on the panel (collective)."""
     return evaluate(

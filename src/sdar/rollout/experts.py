@@ -1,0 +1,51 @@
+"""Plays tasks with a scripted expert instead of a model: the reference rows of a panel."""
+
+from collections.abc import Sequence
+
+from sdar.envs.base import EnvSpec
+from sdar.rollout.agent import turn_seed
+from sdar.rollout.collector import Progress
+from sdar.rollout.engine import Sampling
+from sdar.types import Completion, ContextMode, EndReason, Group, StopReason, Task, Trajectory, Turn
+
+_NO_TOKENS = Completion((), (), StopReason.STOP)
+
+
+class ExpertCollector:
+    """Collects episodes of one of the environment's experts; their trajectories have no tokens."""
+
+    def __init__(self, spec: EnvSpec, expert: str) -> None:
+        """`expert` is one of `spec.experts()`."""
+        self.spec, self.expert = spec, expert
+
+    def collect(
+        self,
+        tasks: Sequence[Task],
+        group_size: int,
+        seed: int,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Group]:
+        """`group_size` episodes of each task, in order; the dice follow from seed, task and index."""
+        groups: list[Group] = []
+        won = 0
+        for task in tasks:
+            groups.append(Group(task, [self._play(task, index, seed) for index in range(group_size)]))
+            won += sum(trajectory.success for trajectory in groups[-1].trajectories)
+            if on_progress:
+                on_progress(len(groups) * group_size, len(tasks) * group_size, won)
+        return groups
+
+    def _play(self, task: Task, index: int, seed: int) -> Trajectory:
+        env, prompts = self.spec.make(), self.spec.prompts()
+        seen = env.reset(task)
+        expert = self.spec.expert(self.expert, env, task, turn_seed(seed, task.id, index, 0))
+        turns: list[Turn] = []
+        while True:
+            text = prompts.answer(expert.act(seen))
+            step = env.step(text)
+            turns.append(Turn(seen, (), (), _NO_TOKENS, text, step.action, step.reward, step.valid))
+            if step.done or step.truncated:
+                end = EndReason.DONE if step.done else EndReason.MAX_TURNS
+                return Trajectory(task, index, ContextMode.TRANSCRIPT, tuple(turns), step.success, end)
+            seen = step.observation
