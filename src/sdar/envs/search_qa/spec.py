@@ -140,15 +140,16 @@ class SearchQASpec(EnvSpec):
         ]
 
     def panels(self) -> tuple[str, ...]:
-        """Panels of generated questions are always there; those of real ones when their data are.
+        """Panels of generated questions are always there, that of the size in use first.
 
-        With data: a sample of 512, the same number from every data set as far as it goes; all test questions;
-        and those of each data set.
+        Before them, where there are real test questions: a sample of 512, the same number from every data set
+        as far as it goes; all test questions; and those of each data set.
         """
+        generated = tuple(sorted(_GENERATED, key=lambda name: _GENERATED[name] is not self.size))
         if not self.data or "test" not in self.splits():
-            return tuple(_GENERATED)
+            return generated
         found = {question.kind for question in open_questions(self._directory, "test")}
-        return (_SAMPLE, "test", *sorted(found, key=lambda name: (*SETS, name).index(name)), *_GENERATED)
+        return (_SAMPLE, "test", *sorted(found, key=lambda name: (*SETS, name).index(name)), *generated)
 
     def panel(self, name: str) -> Panel:
         """A fixed evaluation panel; the same questions whatever the settings of generated ones."""

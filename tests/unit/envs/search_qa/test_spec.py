@@ -68,6 +68,8 @@ def test_panels_do_not_depend_on_the_settings(name, fingerprint):
     panel = SearchQASpec(size="full", num_held_out=7).panel(name)
     assert panel.fingerprint[:16] == fingerprint
     assert [task.kind for task in panel.tasks].count("chain") == 32
+    assert SearchQASpec(size="full").panels()[0] == "generated-128"
+    assert SearchQASpec().panels()[0] == "generated-compact-128"
     assert panel.tasks[5].payload.puzzle() == SearchQASpec().panel(name).tasks[5].payload.puzzle()
 
 
@@ -90,8 +92,8 @@ def test_real_questions(data):
         "nq",
         "popqa",
         "musique",
-        "generated-128",
         "generated-compact-128",
+        "generated-128",
     )
     assert [task.kind for task in spec.panel("nq").tasks] == ["nq", "nq"]
     assert sorted(task.kind for task in spec.panel("sample-512").tasks) == ["musique", "nq", "nq", "popqa"]
