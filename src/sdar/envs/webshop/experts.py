@@ -84,12 +84,11 @@ class Shopper:
         return _click(missing[0])
 
     def _err(self, view: View, observation: Observation) -> str:
-        """A mistake: part of the words, any product, any option, or buying too early; sometimes any button."""
+        """A mistake: some of the words, any product, any option, buying too early; sometimes any button."""
         if ANY_SEARCH in observation.admissible:
             words = self.wish.words
-            return (
-                f"search[{' '.join(self._dice.some(words, self._dice.between(1, max(1, len(words) - 1))))}]"
-            )
+            some = self._dice.some(words, self._dice.between(1, max(1, len(words) - 1)))
+            return f"search[{' '.join(some)}]"
         usual = [name for name in view.buttons if name not in (BACK, NEXT, PREVIOUS, *DETAILS)]
         name = self._dice.choice(usual if usual and self._dice.chance(0.8) else view.buttons)
         for row in view.rows:

@@ -10,7 +10,7 @@ Options differ with the semantics. `CLEAN` compares values: an option is met whe
 value. `OFFICIAL` keeps what the official code does. It cuts each chosen value down to the first colour word
 in it. Its goals hold (name, value) tuples, which it treats as if they were strings: a tuple whose value is
 a colour word becomes that word, and any other is turned into text like "('size', 'x-large')", whose words
-are compared with those of the chosen values. So `large` meets `x-large`; and `2005black`, cut down to
+are compared with those of the chosen values. So buying `large` meets `x-large`; and `2005black`, cut down to
 `black`, does not meet "('color', '2005black')": 458 of the 6,910 goals of the 1,000 products (17 products)
 do not get 1 for the very product and options that they ask for. Goals by people hold plain strings, which
 become their first colour.

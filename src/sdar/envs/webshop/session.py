@@ -70,7 +70,7 @@ class Session:
         """Go to the search page and forget everything."""
         self._results: tuple[Product, ...] = ()
         self._number = 1
-        self._item: Product | None = None
+        self.item: Product | None = None
         self.chosen: dict[str, str] = {}
         self._show(Place.SEARCH, search_page(self.goal.text))
 
@@ -81,7 +81,7 @@ class Session:
     def _turn_to(self, number: int) -> None:
         """Show a page of results; the search is made anew, which only matters for random products."""
         self._results, self._number = self._find(self._words), number
-        self._item, self.chosen = None, {}
+        self.item, self.chosen = None, {}
         products = self._results[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
         self._show(Place.RESULTS, results_page(self.goal.text, products, number, len(self._results)))
         self._links = {product.asin.lower(): product for product in products}
@@ -98,8 +98,8 @@ class Session:
             self._turn_to(self._number)
         elif self.place is Place.RESULTS:
             self._open(self._links[name])
-        elif self._item:
-            self._use(self._item, name)
+        elif self.item:
+            self._use(self.item, name)
         return True
 
     def _use(self, item: Product, name: str) -> None:
@@ -118,7 +118,7 @@ class Session:
             self._open(item)
 
     def _open(self, item: Product) -> None:
-        self._item = item
+        self.item = item
         self._show(Place.ITEM, item_page(self.goal.text, item))
 
     def _show(self, place: Place, page: Page) -> None:
