@@ -1,4 +1,4 @@
-"""Scripted customers: one reads pages as an agent does, one knows which product is meant, one acts at random.
+"""Scripted customers: two read pages as an agent does, one knows which product is meant, one acts at random.
 
 They answer to observations, so they can be asked for advice about episodes that somebody else plays; an
 episode has to be followed from its beginning.
@@ -14,6 +14,7 @@ from sdar.envs.webshop.prompts import ANY_SEARCH
 from sdar.envs.webshop.reading import Row, View, Wish
 from sdar.types import Observation
 
+_FORGETS = 1 / 3
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -84,7 +85,7 @@ class Shopper:
         return _click(missing[0])
 
     def _err(self, view: View, observation: Observation) -> str:
-        """A mistake: some of the words, any product, any option, buying too early; sometimes any button."""
+        """A mistake: some words, any product, any option, buying too early; sometimes any button."""
         if ANY_SEARCH in observation.admissible:
             words = self.wish.words
             some = self._dice.some(words, self._dice.between(1, max(1, len(words) - 1)))
@@ -95,6 +96,32 @@ class Shopper:
             if row.name == name:
                 self._opened, self._chosen = _key(row), set()
         return _click(name)
+
+
+class Hasty(Shopper):
+    """Searches for most of the words, opens the first product of the list, and buys it in any case.
+
+    It looks neither at prices nor for options that are missing, and forgets to choose every third.
+    """
+
+    def __init__(self, goal: str, seed: str, noise: float = 0.0) -> None:
+        super().__init__(goal, seed, noise)
+        words = Wish(self.wish.what).words
+        self._searches = [tuple(self._dice.some(words, max(1, len(words) - 1)))]
+
+    def _pick(self, view: View) -> str:
+        self._chosen = set()
+        return _click(view.rows[0].name if view.rows else BACK)
+
+    def _use(self, view: View) -> str:
+        wanted = {value for _, value in self.wish.options}
+        for _, values in view.options:
+            for value in values:
+                if value in wanted - self._chosen:
+                    self._chosen.add(value)
+                    if not self._dice.chance(_FORGETS):
+                        return _click(value)
+        return _click(BUY)
 
 
 class Insider:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
 from sdar.envs.webshop.env import WebshopEnv
-from sdar.envs.webshop.experts import Insider, Shopper, Wanderer
+from sdar.envs.webshop.experts import Hasty, Insider, Shopper, Wanderer
 from sdar.envs.webshop.prompts import (
     CompactPrompts,
     FullPrompts,
@@ -48,7 +48,7 @@ _CHOICES: dict[str, type[StrEnum]] = {"semantics": Semantics, "prompt": PromptSe
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _GENERATED = Shop("", 1000)
 _PANELS = {"generated-128": 128, "webshop-500": 500, "webshop-human": 500, "official-128": 128}
-_EXPERTS = ("shopper", "insider", "random")
+_EXPERTS = ("shopper", "hasty", "insider", "random")
 _OFFICIAL_EVALUATION = 1000
 
 
@@ -151,15 +151,15 @@ class WebshopSpec(EnvSpec):
         return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
 
     def experts(self) -> tuple[str, ...]:
-        """One that reads pages, one that knows the product, and chance."""
+        """One that reads pages with care, one without, one that knows the product, and chance."""
         return _EXPERTS
 
     def expert(self, name: str, env: Env, task: Task, seed: int, noise: float = 0.0) -> Expert:
-        """An expert for one episode; with probability `noise` the shopper's step is plausible but wrong."""
+        """An expert for one episode; with probability `noise` the first two err plausibly."""
         ref: GoalRef = task.payload
         words = f"{name}/{task.id}/{seed}"
-        if name == "shopper":
-            return Shopper(ref.goal.text, words, noise)
+        if name in ("shopper", "hasty"):
+            return (Shopper if name == "shopper" else Hasty)(ref.goal.text, words, noise)
         if name == "insider":
             goal = ref.goal
             catalogue = ref.shop.catalogue

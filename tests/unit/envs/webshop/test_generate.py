@@ -1,6 +1,7 @@
 """The procedural catalogue."""
 
 from collections import Counter
+from itertools import pairwise
 
 from sdar.envs.webshop.catalogue import open_catalogue
 from sdar.envs.webshop.generate import generate, open_generated, write_generated
@@ -60,7 +61,7 @@ def test_the_vocabulary_is_small():
 def test_lookalikes_differ_in_one_respect():
     """Neighbours of a kind and brand are a family's: the same but for options, price or an attribute."""
     products = open_generated(1000).products
-    twins = [(a, b) for a, b in zip(products, products[1:], strict=False) if a.query == b.query]
+    twins = [(a, b) for a, b in pairwise(products) if a.query == b.query]
     assert len(twins) > 300
     for one, two in twins:
         shared = len(set(one.attributes) & set(two.attributes))
