@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.advantages import AdvantageConfig
@@ -26,6 +27,9 @@ from sdar.trainer.loop import TrainConfig, Trainer
 from sdar.trainer.metrics import rollout_metrics
 from sdar.trainer.step import Learner, OptimConfig, Reference, make_optimizer
 from sdar.types import Step
+
+torch.set_num_threads(1)
+"""Threads that wait for one another are slower than one on a tiny model."""
 
 
 class LooseEnv(ToyEnv):
