@@ -23,7 +23,7 @@ SMALL = {
     "items_shuffle_1000.json": "1EgHdxQ_YxqIQlvvq5iKlCrkEKR6-j0Ib",
     "items_ins_v2_1000.json": "1IduG0xl544V_A_jv3tHXC0kyFi7PnyBu",
 }
-"""The 1,000 products of published agents: file name -> where WebShop's authors keep it, without checksums."""
+"""The products of published agents: file name -> where WebShop's authors keep it."""
 ALL = {
     "items_shuffle.json": "1A2whVgOO0euk5O13n2iYDM0bQRkkRduB",
     "items_ins_v2.json": "1s2j6NgHljiZzQNL3veZaAiyW_qDEgBNi",
@@ -33,7 +33,8 @@ HUMAN = {"items_human_ins.json": "14Kb5SPBk_jfdLZ_CDBNitW98QLDlKR5O"}
 """Instructions by people."""
 
 _READ = (
-    "asin", "name", "full_description", "small_description", "pricing", "product_category", "category", "query",
+    "asin", "name", "full_description", "small_description", "pricing", "product_category", "category",
+    "query",
 )  # fmt: skip
 _BY_HAND = "get it with a browser and use `sdar data import webshop DIRECTORY`"
 

@@ -47,7 +47,7 @@ class Parsing(StrEnum):
 _CHOICES: dict[str, type[StrEnum]] = {"semantics": Semantics, "prompt": PromptSet, "parsing": Parsing}
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _GENERATED = Shop("", 1000)
-_PANELS = {"generated-128": 128, "webshop-500": 500, "webshop-human": 500, "official-128": 128}
+_PANELS = {"official-128": 128, "webshop-500": 500, "webshop-human": 500, "generated-128": 128}
 _EXPERTS = ("shopper", "hasty", "insider", "random")
 _OFFICIAL_EVALUATION = 1000
 

@@ -79,7 +79,7 @@ def test_the_generated_panel_does_not_depend_on_the_settings():
 
 def test_panels_of_real_products(shared_data):
     spec = WebshopSpec(data=str(shared_data / "webshop"))
-    assert spec.panels() == ("generated-128", "webshop-500", "webshop-human")
+    assert spec.panels() == ("webshop-500", "webshop-human", "generated-128")
     assert (len(spec.tasks("train")), len(spec.tasks("held_out"))) == (4906, 2004)
     panel = spec.panel("webshop-500")
     assert (len(panel.tasks), panel.fingerprint[:12]) == (500, "a265a8640074")
@@ -191,4 +191,4 @@ def test_one_catalogue_for_all(tmp_path):
     one, two = WebshopSpec(data=str(tmp_path)), WebshopSpec(data=str(tmp_path), prompt="full")
     assert one.shop.catalogue is two.shop.catalogue
     assert one.shop.goals() is two.shop.goals()
-    assert one.panels() == ("generated-128", "webshop-500", "webshop-human")
+    assert one.panels() == ("webshop-500", "webshop-human", "generated-128")
