@@ -236,3 +236,30 @@ def test_bfloat16_computes_in_halves_and_keeps_trained_weights_whole(world: Worl
     norm, expected = (each.learn(batch, 1, 10).metrics["optim/grad_norm"] for each in (learner, exact))
     assert norm == pytest.approx(expected, rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in weights(learner).values())
+
+
+def test_log_probs_are_those_of_the_tempered_distribution(world: World) -> None:
+    learner, batch = make(world, SDAR())
+    warm = replace(learner, temperature=2.0)
+    sample = batch.samples[0]
+    tokens = torch.tensor([*sample.prompt, *sample.body])
+    logp = (tiny_model()(tokens[None]).logits[0, :-1] / 2.0).log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
+    expected = logp[-len(sample.body) :][torch.tensor(sample.policy)].detach()
+    columns = batch.columns([0])
+    torch.testing.assert_close(warm.score(batch, Stream.OLD)[columns], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(warm.learn(batch, 1, 10).live_M[columns], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_objective_counts_steps_from_zero_and_every_step_is_shuffled(world: World) -> None:
+    seen: list[int] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watch(Break):
+        def loss(self, x: LossInputs) -> LossOutput:
+            seen.append(x.step)
+            return super().loss(x)
+
+    learner, batch = make(world, Watch(length=-1), reference=False, mini_batch=3)
+    first = [learner.learn(batch, step, 10).first for step in (1, 2, 3)]
+    assert seen == [0, 0, 1, 1, 2, 2]
+    assert len({tuple(rows) for rows in first}) > 1
