@@ -74,7 +74,7 @@ class Shopper:
     def _use(self, view: View) -> str:
         """Choose the next option, or buy; a product that lacks one is left, unless it was the last resort."""
         offered = {value for _, values in view.options for value in values}
-        wanted = [value for _, value in self.wish.options]
+        wanted = [value for _, value in self.wish.options] or self._named(view)
         if not offered.issuperset(wanted) and self._opened not in self._rejected:
             self._rejected.add(self._opened)
             return _click(PREVIOUS)
@@ -83,6 +83,14 @@ class Shopper:
             return _click(BUY)
         self._chosen.add(missing[0])
         return _click(missing[0])
+
+    def _named(self, view: View) -> list[str]:
+        """For a person's words: of each option, the longest value whose words are all in the goal."""
+        have = set(_WORD.findall(self.wish.what.lower()))
+        named = [
+            [value for value in values if have.issuperset(_WORD.findall(value))] for _, values in view.options
+        ]
+        return [max(values, key=len) for values in named if values]
 
     def _err(self, view: View, observation: Observation) -> str:
         """A mistake: some words, any product, any option, buying too early; sometimes any button."""
