@@ -95,7 +95,8 @@ class WarmStart:
         """The files whose code decides what is learned: the environment's, the skills' and the model's."""
         root = Path(sdar.__file__).parent
         spec = Path(inspect.getfile(type(self.spec)))
-        yield from sorted(spec.parent.glob("*.py")) if spec.parent != root / "envs" else [spec]
+        own = [file for suffix in ("py", "txt") for file in sorted(spec.parent.glob(f"*.{suffix}"))]
+        yield from own if spec.parent != root / "envs" else [spec]
         for part in ("skills", "model"):
             yield from sorted((root / part).glob("*.py"))
         yield from (root / "rollout" / "agent.py", Path(__file__))

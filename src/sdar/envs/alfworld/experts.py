@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sdar.envs.alfworld.dice import Dice
 from sdar.envs.alfworld.layouts import APPLIANCE, OPENABLE, find_weights, likely_places
+from sdar.envs.dice import Dice
 from sdar.errors import DataError
 from sdar.types import Observation
 
@@ -261,7 +261,7 @@ def useful(admissible: Iterable[str]) -> tuple[str, ...]:
 def blunder(belief: Belief, observation: Observation, dice: Dice) -> str:
     """A mistake: half the time any admissible command, else one that sounds right and may be impossible."""
     known = [item for items in belief.contents.values() for item in sorted(items)]
-    if dice.chance(0.5) or not known:
+    if dice.chance(0.5) or not known or not belief.receptacles:
         return dice.choice(useful(observation.admissible))
     spot, item = dice.choice(belief.receptacles), belief.held or dice.choice(known)
     verb = dice.choice(("go", "go", "open", "take", "clean", "heat", "cool"))

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sdar.envs.alfworld.dice import Dice
 from sdar.envs.alfworld.layouts import APPLIANCE, KINDS, OPENABLE, Thing, room_counts, things
+from sdar.envs.dice import Dice
 
 SPLITS = ("train", "held_out")
 """Splits of the generated games."""

@@ -7,7 +7,7 @@ episode has to be followed from its beginning.
 import re
 from collections.abc import Iterable
 
-from sdar.envs.alfworld.dice import Dice
+from sdar.envs.dice import Dice
 from sdar.envs.webshop.catalogue import Catalogue, Product
 from sdar.envs.webshop.pages import BACK, BUY, DETAILS, NEXT, PAGE_SIZE, PREVIOUS, SEARCH
 from sdar.envs.webshop.prompts import ANY_SEARCH

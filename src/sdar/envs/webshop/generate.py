@@ -15,7 +15,7 @@ from pathlib import Path
 from string import ascii_uppercase, digits
 from typing import Any
 
-from sdar.envs.alfworld.dice import Dice
+from sdar.envs.dice import Dice
 from sdar.envs.webshop.catalogue import BELOW, Catalogue, read_products
 
 _DIGITS = digits + ascii_uppercase
