@@ -19,6 +19,7 @@ from sdar.runlog import read_metrics, read_trajectories
 from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import TrainConfig, derive, step_tasks
+from sdar.trainer.step import OptimConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,24 @@ def test_the_run_starts_with_the_policy_in_the_engine(world: World, tmp_path: Pa
         parameter.data.zero_()
     trainer.train()
     assert read_metrics(trainer.run)[1]["mismatch/max"] < 1e-4
+
+
+def test_every_step_samples_anew(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(
+        tmp_path / "run",
+        world,
+        steps=2,
+        optim=OptimConfig(lr=0.0),
+        rollout=RolloutConfig(tasks_per_step=6, group_size=1, max_tokens=6),
+        record=6,
+    )
+    trainer.train()
+    played = [
+        {episode["task"]: episode["turns"][0]["tokens"] for episode in read_trajectories(trainer.run, step)}
+        for step in (1, 2)
+    ]
+    assert played[0].keys() == played[1].keys()
+    assert all(played[0][task] != played[1][task] for task in played[0])
 
 
 def test_tasks_are_walked_epoch_by_epoch() -> None:

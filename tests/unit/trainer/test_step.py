@@ -263,3 +263,14 @@ def test_the_objective_counts_steps_from_zero_and_every_step_is_shuffled(world: 
     first = [learner.learn(batch, step, 10).first for step in (1, 2, 3)]
     assert seen == [0, 0, 1, 1, 2, 2]
     assert len({tuple(rows) for rows in first}) > 1
+
+
+def test_an_update_is_as_large_as_the_learning_rate_of_its_step(world: World) -> None:
+    for step, expected in ((1, 1e-3), (5, 5e-3), (20, 1e-2)):
+        learner, batch = make(world, Break(length=-1), reference=False, warmup_steps=10)
+        before = weights(learner)
+        assert learner.learn(batch, step, 30).metrics["optim/lr"] == pytest.approx(expected)
+        largest = max(float((tensor - before[name]).abs().max()) for name, tensor in weights(learner).items())
+        assert largest == pytest.approx(expected, rel=0.01), (
+            "the first update of Adam moves by the learning rate"
+        )
