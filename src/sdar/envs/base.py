@@ -8,6 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from sdar.registry import Registry
@@ -25,6 +26,20 @@ class Env(Protocol):
 
         After `done` the last state is returned unchanged.
         """
+
+
+class PromptSet(StrEnum):
+    """Prompts for pretrained models, or the shortest possible for the embedded one."""
+
+    FULL = "full"
+    COMPACT = "compact"
+
+
+class Parsing(StrEnum):
+    """When an answer to a full prompt is valid: by its form alone, or with an admissible command only."""
+
+    PUBLISHED = "published"
+    STRICT = "strict"
 
 
 class Prompts(Protocol):

@@ -217,25 +217,13 @@ def _pack(samples: Sequence[Sample], text_weight: float, device: torch.device) -
 
     The expert's tokens share a weight of 1, all other tokens a weight of `text_weight`.
     """
-    tokens = [np.array([*sample.prompt, *sample.body]) for sample in samples]
-    chosen = [np.array([*[False] * len(sample.prompt), *sample.policy])[1:] for sample in samples]
-    starts = np.cumsum([0, *map(len, tokens)])
-    select = np.concatenate(
-        [np.arange(start, start + len(t) - 1) for start, t in zip(starts, tokens, strict=False)]
+    packed = Packed.from_sequences(
+        ((*sample.prompt, *sample.body), range(1, sample.length)) for sample in samples
     )
-    flat, policy = np.concatenate(tokens), np.concatenate(chosen)
+    chosen = [[*[False] * len(sample.prompt), *sample.policy][1:] for sample in samples]
+    policy = np.concatenate(chosen)
     weights = np.where(policy, 1 / policy.sum(), text_weight / max(1, (~policy).sum()))
-    positions = np.concatenate([np.arange(len(t)) for t in tokens])
-    tensors = (torch.from_numpy(array).to(device) for array in (flat, positions, select, flat[select + 1]))
-    flat_N, positions_N, select_M, targets_M = tensors
-    packed = Packed(
-        tokens=flat_N,
-        positions=positions_N,
-        seqlens=tuple(len(t) for t in tokens),
-        select=select_M,
-        targets=targets_M,
-    )
-    return packed, torch.from_numpy(weights).float().to(device)
+    return packed.to(device), torch.from_numpy(weights).float().to(device)
 
 
 def _draw(size: int, *key: int) -> int:

@@ -24,7 +24,7 @@ from sdar.envs.alfworld.prompts import (
 )
 from sdar.envs.alfworld.text import Rules
 from sdar.envs.alfworld.textworld import TextWorldEpisode
-from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
 
@@ -34,20 +34,6 @@ class Size(StrEnum):
 
     COMPACT = "compact"
     FULL = "full"
-
-
-class PromptSet(StrEnum):
-    """Prompts for pretrained models, or the shortest possible for the embedded one."""
-
-    FULL = "full"
-    COMPACT = "compact"
-
-
-class Parsing(StrEnum):
-    """When an answer to a full prompt is valid: by its form alone, or with an admissible command only."""
-
-    PUBLISHED = "published"
-    STRICT = "strict"
 
 
 class EngineName(StrEnum):

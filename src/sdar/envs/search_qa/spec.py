@@ -11,7 +11,7 @@ from typing import Annotated
 
 import sdar.envs.search_qa.dense
 import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
-from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, envs
 from sdar.envs.search_qa.bm25 import BM25Config
 from sdar.envs.search_qa.env import SearchQAEnv
 from sdar.envs.search_qa.experts import Guesser, Solver
@@ -46,13 +46,6 @@ class Size(StrEnum):
 
     COMPACT = "compact"
     FULL = "full"
-
-
-class PromptSet(StrEnum):
-    """Prompts for pretrained models, or the shortest possible for the embedded one."""
-
-    FULL = "full"
-    COMPACT = "compact"
 
 
 class Information(StrEnum):

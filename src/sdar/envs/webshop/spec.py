@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
 from sdar.envs.webshop.env import WebshopEnv
 from sdar.envs.webshop.experts import Hasty, Insider, Shopper, Wanderer
 from sdar.envs.webshop.prompts import (
@@ -28,21 +28,6 @@ from sdar.envs.webshop.shop import (
 )
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
-
-
-class PromptSet(StrEnum):
-    """Prompts for pretrained models, or the shortest possible for the embedded one."""
-
-    FULL = "full"
-    COMPACT = "compact"
-
-
-class Parsing(StrEnum):
-    """When an answer to a full prompt is valid: by its form alone, or with a possible action only."""
-
-    PUBLISHED = "published"
-    STRICT = "strict"
-
 
 _CHOICES: dict[str, type[StrEnum]] = {"semantics": Semantics, "prompt": PromptSet, "parsing": Parsing}
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
