@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sdar.build import warm_start
 from sdar.model.chat import Chat
 from sdar.model.load import load_model, load_tokenizer
-from sdar.recipe import RunConfig, skill_context, warm_start
+from sdar.recipe import RunConfig, skill_context
 
 
 @dataclass

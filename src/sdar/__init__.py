@@ -7,19 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdar.build import train
     from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts
     from sdar.errors import CheckpointError, ConfigError, ContextOverflow, DataError, SdarError
     from sdar.objectives.base import LossInputs, LossOutput, Objective, PolicyGradient, Stream
-    from sdar.recipe import RunConfig, load_config, train
+    from sdar.recipe import RunConfig, load_config
     from sdar.rollout.engine import Engine, Request, Sampling
     from sdar.runlog import RunDir
     from sdar.types import Completion, Group, Message, Observation, Step, Task, Trajectory, Turn
 
 _HOMES = {
+    "build": "train",
     "envs.base": "Env EnvSpec Expert Panel Prompts",
     "errors": "CheckpointError ConfigError ContextOverflow DataError SdarError",
     "objectives.base": "LossInputs LossOutput Objective PolicyGradient Stream",
-    "recipe": "RunConfig load_config train",
+    "recipe": "RunConfig load_config",
     "rollout.engine": "Engine Request Sampling",
     "runlog": "RunDir",
     "types": "Completion Group Message Observation Step Task Trajectory Turn",

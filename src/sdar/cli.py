@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, make_dataclass
 from pathlib import Path
 
-from sdar.commands import COMMANDS, IS_MAIN, Command, configure, first_line, say
+from sdar.commands import COMMANDS
+from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
 from sdar.config import Layer, load, read_flags, read_toml
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.runlog import versions

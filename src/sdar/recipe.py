@@ -1,4 +1,4 @@
-"""A run: its settings, and the one place that builds everything from them.
+"""A run: its settings, how they are read, and what is checked before anything heavy is loaded.
 
 `RunConfig()` is the embedded default run: generated ALFWorld games, the small model that the package
 warm-starts by itself, SDAR, on a CPU.
@@ -7,46 +7,33 @@ warm-starts by itself, SDAR, on a CPU.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
-from transformers import AutoConfig, PreTrainedModel
-from transformers.utils import logging
-
 import sdar.envs.search_qa.spec
 import sdar.envs.toy
 import sdar.envs.webshop.spec  # noqa: F401 - they register the environments
 from sdar.advantages import AdvantageConfig
-from sdar.config import Layer, load, to_toml
+from sdar.config import Layer, load
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
-from sdar.errors import ConfigError, ContextOverflow
-from sdar.evaluate import Collects, EvalConfig, evaluate
-from sdar.model.chat import Chat
-from sdar.model.load import ModelConfig, load_model, load_tokenizer, save_model
-from sdar.model.policy import Policy
+from sdar.errors import ConfigError
+from sdar.evaluate import EvalConfig
+from sdar.model.load import ModelConfig
 from sdar.objectives.base import Objective, PolicyGradient, Stream, objectives
 from sdar.objectives.sdar import SDAR
-from sdar.progress import Display, display
-from sdar.report import draw_learning_curve
-from sdar.results import EvalResult
-from sdar.rollout.collector import Collector, RolloutConfig
-from sdar.rollout.engines.hf import HFEngine
-from sdar.rollout.experts import ExpertCollector
-from sdar.runlog import RunDir, check_writable
+from sdar.rollout.collector import RolloutConfig
+from sdar.runlog import check_writable
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
-from sdar.trackers import Trackers, trackers
-from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints, latest, step_of
-from sdar.trainer.distributed import World, join, shard
-from sdar.trainer.loop import Progress, TrainConfig, Trainer
-from sdar.trainer.step import Learner, OptimConfig, Reference, Schedule, make_optimizer
-from sdar.trainer.warm_start import WarmStart, WarmStartConfig
-from sdar.types import ContextMode
+from sdar.trackers import trackers
+from sdar.trainer.checkpoint import CheckpointConfig
+from sdar.trainer.loop import TrainConfig
+from sdar.trainer.step import OptimConfig, Schedule
+from sdar.trainer.warm_start import WarmStartConfig
 from sdar.values import convert
 
 EMBEDDED = "embedded"
@@ -173,198 +160,3 @@ def needs_skills(config: RunConfig) -> bool:
     """Whether the teacher, the student or the embedded model's demonstrations see skills."""
     objective = config.objective
     return Stream.TEACHER in objective.needs or objective.student_skills or config.model.path == EMBEDDED
-
-
-def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]:
-    """Do a run, or what is left of one; its directory and the number of steps done (collective).
-
-    Fewer steps than `config.train.steps` mean that the user asked to stop.
-    """
-    with stage(config) as (world, shown):
-        start = start_model(config, world, shown)
-        run = claim_run(config, world, resume)
-        watcher = Watcher(shown, config, run, world)
-        try:
-            done = build(config, start, run, world, watcher).train()
-        finally:
-            watcher.close()
-        if world.is_main:
-            draw_learning_curve(run)
-    return run, done
-
-
-@contextmanager
-def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
-    """The processes that work together, and what the user sees of it."""
-    logging.disable_progress_bar()
-    with join(config.device) as world, display(config.train.steps, main=world.is_main) as shown:
-        yield world, shown
-
-
-def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResult:
-    """Play the panel with the model in a directory; `skills` names a rule for skills in its own prompts."""
-    with stage(config) as (world, shown):
-        chat = Chat(load_tokenizer(model))
-        student = skill_context(config, skills) if skills else None
-        collector = Collector(
-            config.env, make_engine(config, model, world, chat), chat, config.rollout, student
-        )
-        return play_panel(config, collector, skills, world, shown)
-
-
-def evaluate_expert(config: RunConfig, name: str) -> EvalResult:
-    """Play the panel with one of the environment's scripted experts."""
-    with stage(config) as (world, shown):
-        return play_panel(config, ExpertCollector(config.env, name), "", world, shown)
-
-
-def warm_start(config: RunConfig) -> Path:
-    """Make the embedded model where it is missing; its directory."""
-    with stage(config) as (world, shown):
-        return start_model(replace(config, model=replace(config.model, path=EMBEDDED)), world, shown)
-
-
-def start_model(config: RunConfig, world: World, shown: Display) -> Path:
-    """The directory (or hub name) of the initial policy; the embedded one is made where it is missing."""
-    if config.model.path != EMBEDDED:
-        return Path(config.model.path)
-    warm_start = WarmStart(
-        spec=config.env, skills=skill_context(config), rollout=config.rollout, config=config.warm_start
-    )
-    if world.is_main:
-        warm_start.ensure(world.device, lambda done, total, loss: shown.phase("warm start", done, total))
-    world.barrier()
-    return warm_start.directory
-
-
-def claim_run(config: RunConfig, world: World, resume: RunDir | None) -> RunDir:
-    """The run directory, on every rank: the one to resume, or a new one."""
-    if resume is not None:
-        return resume
-    made = []
-    if world.is_main:
-        made = [RunDir.create(config.out, config.run_name, to_toml(config), exact=bool(config.name))]
-    return next(run for shared in world.gather(made) for run in shared)
-
-
-class Watcher:
-    """Passes what the trainer says to the display and to the trackers."""
-
-    def __init__(self, shown: Display, config: RunConfig, run: RunDir, world: World) -> None:
-        newest = latest(run.checkpoints)
-        first = step_of(newest) + 1 if newest else 0
-        self._shown = shown
-        self._trackers = Trackers(config.trackers if world.is_main else (), run.path, first)
-
-    def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
-        """See `sdar.trainer.loop.Progress`."""
-        self._shown.phase(name, done, total, successes)
-
-    def step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """See `sdar.trainer.loop.Progress`."""
-        self._shown.step(step, metrics)
-        self._trackers.log(step, metrics)
-
-    def message(self, text: str) -> None:
-        """See `sdar.trainer.loop.Progress`."""
-        self._shown.message(text)
-
-    def close(self) -> None:
-        """Write out what the trackers hold."""
-        self._trackers.close()
-
-
-def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: Progress) -> Trainer:
-    """All parts of a run whose policy starts from the model in `start` (collective)."""
-    spec, objective = config.env, config.objective
-    tokenizer = load_tokenizer(start)
-    chat = Chat(tokenizer)
-    skills = skill_context(config) if needs_skills(config) else None
-    check_prompt(config, start, chat, skills)
-    engine = make_engine(config, start, world, chat)
-    collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
-    shown = config.skills.retrieval if objective.student_skills else ""
-
-    def export(directory: Path) -> None:
-        save_model(engine.model, tokenizer, directory)
-
-    def evaluate_step(step: int) -> dict[str, float]:
-        result = play_panel(config, collector, shown, world, progress)
-        if world.is_main:
-            run.write_eval(step, result.to_json())
-        by_kind = {f"eval/success/{kind}": rate.value for kind, rate in result.by_kind.items()}
-        return {f"eval/{name}": value for name, value in result.summary.items()} | by_kind
-
-    return Trainer(
-        config=config.train,
-        advantage=config.advantage,
-        tasks=spec.tasks(spec.splits()[0]),
-        collector=collector,
-        engine=engine,
-        chat=chat,
-        teacher=skills if Stream.TEACHER in objective.needs else None,
-        learner=make_learner(config, start, world),
-        checkpoints=Checkpoints(run.checkpoints, config.checkpoint, world, export),
-        run=run,
-        evaluate=evaluate_step,
-        progress=progress,
-    )
-
-
-def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None) -> None:
-    """Find out before the weights are loaded that a first prompt, with its skills, does not fit."""
-    task, prompts = config.panel.tasks[0], config.env.prompts()
-    first = config.env.make().reset(task)
-    transcript = config.rollout.context is ContextMode.TRANSCRIPT
-    messages = prompts.opening(first) if transcript else prompts.window(first, [], first, 0)
-    if skills is not None:
-        messages = skills.apply(messages, skills.select(task, first.goal))
-    length = len(chat.render(messages)) + config.rollout.max_tokens
-    limit = AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings
-    if length > limit:
-        raise ContextOverflow(
-            f"the first prompt of task '{task.id}' and an answer of {config.rollout.max_tokens} tokens make "
-            f"{length} tokens, and the context of the model at {model} is {limit}"
-        )
-
-
-def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
-    """The policy with its optimizer, sharded over all ranks."""
-    policy = Policy(load_model(config.model, start, world.device))
-    reference = Reference.of(policy) if Stream.REF in config.objective.needs else None
-    shard(policy, world, config.model.compute_dtype)
-    if reference is not None and reference.is_copy:
-        shard(reference.policy, world, config.model.compute_dtype)
-    return Learner(
-        policy=policy,
-        optimizer=make_optimizer(policy, config.optim),
-        objective=config.objective,
-        config=config.optim,
-        world=world,
-        seed=config.train.seed,
-        temperature=config.rollout.temperature,
-        reference=reference,
-    )
-
-
-def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> HFEngine:
-    """A rollout engine with weights of its own, plain even where the policy has adapters."""
-    plain = replace(config.model, lora_rank=0, gradient_checkpointing=False)
-    copy = load_model(plain, model, world.device, param_dtype=config.model.compute_dtype)
-    assert isinstance(copy, PreTrainedModel)
-    return HFEngine(copy, stop_ids=chat.stop_ids)
-
-
-def play_panel(
-    config: RunConfig, collector: Collects, skills: str, world: World, progress: Progress | Display
-) -> EvalResult:
-    """The result of the collector's policy on the panel (collective)."""
-    return evaluate(
-        config.panel,
-        collector,
-        config.eval,
-        max_tokens=config.rollout.max_tokens,
-        skills=skills,
-        ranks=world,
-        on_progress=lambda done, total, won: progress.phase("evaluation", done, total, won),
-    )

@@ -77,7 +77,7 @@ class Progress(Protocol):
 
 @dataclass(kw_only=True)
 class Trainer:
-    """The parts of a run, built by `sdar.recipe`, and the loop over them. The methods are collective."""
+    """The parts of a run, built by `sdar.build`, and the loop over them. The methods are collective."""
 
     config: TrainConfig
     advantage: AdvantageConfig

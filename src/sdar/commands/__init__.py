@@ -1,0 +1,23 @@
+"""What the subcommands do. What takes long to import is imported by the command that needs it.
+
+A command gets its positional words, its options, and the flags that are settings of a run; it returns the
+exit status and prints what the user asked for to standard output, the path of what it made last.
+"""
+
+from collections.abc import Mapping
+
+from sdar.commands.base import Command
+from sdar.commands.data import DataOptions, data
+from sdar.commands.evaluation import EvalOptions, evaluate
+from sdar.commands.looking import check, doctor, show_list
+from sdar.commands.training import TrainOptions, train, warm_start
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
+    "eval": Command(evaluate, "MODEL", EvalOptions, settings=True),
+    "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
+    "list": Command(show_list, "[GROUP ...]", settings=True),
+    "check": Command(check, "(env | objective) NAME", settings=True),
+    "doctor": Command(doctor),
+    "data": Command(data, "(download | import) alfworld [DIRECTORY]", DataOptions),
+}

@@ -1,0 +1,80 @@
+"""What the commands share: speaking to the user, the settings of a run, and finding a model."""
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdar.config import Layer, read_toml
+from sdar.errors import CheckpointError, suggest
+
+if TYPE_CHECKING:
+    from sdar.recipe import RunConfig
+
+
+IS_MAIN = os.environ.get("RANK", "0") == "0"
+"""Under torchrun only the first process speaks."""
+
+
+def say(text: str) -> None:
+    """One line for the user."""
+    if IS_MAIN:
+        print(text, flush=True)
+
+
+def first_line(item: object) -> str:
+    """The first sentence of a docstring's first line."""
+    return (inspect.getdoc(item) or "").partition("\n")[0].partition(". ")[0].removesuffix(".")
+
+
+def configure(recipes: Sequence[Layer], flags: Layer, options: type | None = None) -> "RunConfig":
+    """The settings of a run out of recipes and flags."""
+    from sdar.recipe import load_config
+
+    also = [field.name for field in dataclasses.fields(options)] if options else []
+    return load_config([*recipes, flags], also=also)
+
+
+def runs_dir(flags: Layer) -> Path:
+    """Where runs are looked for by name."""
+    return Path(*flags.values.get("out", ["runs"]))
+
+
+def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
+    """Settings, model directory and (without its ending) place for results of what the user names."""
+    from sdar.runlog import RunDir, find_run
+    from sdar.trainer.checkpoint import complete, step_of
+
+    path = Path(target)
+    if (path / "model").is_dir() and path.parent.name == "checkpoints":
+        run, checkpoint = RunDir.open(path.parent.parent), path
+    elif (path / "config.json").is_file() and not (path / "meta.json").is_file():
+        return Layer(target, {"model": {"path": target}}), path, out / "eval" / path.name
+    else:
+        run = find_run(target, out)
+        saved = {step_of(path): path for path in complete(run.checkpoints)}
+        wanted = max(saved, default=0) if step is None else step
+        if wanted not in saved:
+            advice = suggest(str(wanted), map(str, saved))
+            raise CheckpointError(f"{run.path} has no checkpoint of step {wanted}: {advice}")
+        checkpoint = saved[wanted]
+    return read_toml(run.config_file), checkpoint / "model", run.path / "eval" / checkpoint.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Nothing."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand."""
+
+    run: Callable[[list[str], Any, Layer], int]
+    usage: str = ""
+    options: type = NoOptions
+    settings: bool = False
+    """Whether it takes the settings of a run as flags."""

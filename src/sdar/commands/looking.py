@@ -1,0 +1,116 @@
+"""`sdar list`, `sdar check` and `sdar doctor`."""
+
+import importlib.util
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say
+from sdar.config import Layer
+from sdar.errors import ConfigError, suggest
+
+if TYPE_CHECKING:
+    from sdar.recipe import RunConfig
+
+
+def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
+    """List what can be chosen by name: objectives, environments, panels, skill banks and more."""
+    groups = catalogue(configure([], flags))
+    for word in words:
+        if word not in groups:
+            raise ConfigError(f"nothing is listed under '{word}': {suggest(word, groups)}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for group in words or groups:
+        table.add_row(group, style="bold")
+        for name, line in groups[group].items():
+            table.add_row(f"  {name}", line)
+    if IS_MAIN:
+        Console().print(table)
+    return 0
+
+
+def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
+    """Group -> name -> one line."""
+    from sdar.advantages import estimators
+    from sdar.envs.base import envs
+    from sdar.objectives.base import objectives
+    from sdar.ops.gates import gates
+    from sdar.skills.bank import SkillBank, builtin_banks
+    from sdar.skills.retrieval import retrievals
+    from sdar.trackers import trackers
+
+    env = config.env
+    return {
+        "objectives": {name: first_line(objectives[name]) for name in objectives},
+        "envs": {name: first_line(envs[name]) for name in envs},
+        "panels": {name: f"{len(env.panel(name).tasks)} tasks" for name in env.panels()},
+        "banks": {name: f"{len(SkillBank.load(name).skills)} skills" for name in builtin_banks()},
+        "retrievals": {name: first_line(retrievals[name]) for name in retrievals},
+        "gates": {name: first_line(gates[name].rule) for name in gates},
+        "estimators": {name: first_line(estimators[name]) for name in estimators},
+        "trackers": {name: first_line(trackers[name]) for name in trackers},
+    }
+
+
+def check(words: list[str], options: NoOptions, flags: Layer) -> int:
+    """Run the conformance battery on an objective or an environment.
+
+    For one of your own: sdar check objective NAME --plugins my_objective.py
+    """
+    if len(words) != 2 or words[0] not in ("env", "objective"):
+        raise ConfigError("usage: sdar check env NAME, or sdar check objective NAME")
+    config = configure([Layer("sdar check", {words[0]: {"name": words[1]}})], flags)
+    failed = check_env(config) if words[0] == "env" else check_objective(config, words[1])
+    say(f"{words[0]} {words[1]} {'breaks its contract' if failed else 'keeps its contract'}")
+    return 1 if failed else 0
+
+
+def check_env(config: "RunConfig") -> bool:
+    """Print every broken rule; whether there was one."""
+    from sdar.envs.check import find_problems
+
+    problems = find_problems(config.env)
+    for problem in problems:
+        say(f"FAIL  {problem}")
+    return bool(problems)
+
+
+def check_objective(config: "RunConfig", name: str) -> bool:
+    """Print every finding; whether a check failed."""
+    from sdar.objectives.check import examine
+    from sdar.objectives.oracles import oracles
+
+    known = name in oracles
+    report = examine(config.objective, oracles[name] if known else None)
+    for finding in report:
+        say(f"{finding.status.upper():<5} {finding.check}{f': {finding.detail}' if finding.detail else ''}")
+    return not report.passed
+
+
+def doctor(words: list[str], options: NoOptions, flags: Layer) -> int:
+    """Show what this machine has: Python, torch, devices, cores, directories, optional packages."""
+    import torch
+
+    from sdar.paths import data_dir
+    from sdar.runlog import check_writable, versions
+
+    rows: dict[str, str] = {f"version of {name}": found for name, found in versions().items()}
+    rows["machine"] = f"{platform.platform()}, {os.cpu_count()} cores"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    rows["GPUs"] = ", ".join(names) or "none: use --device cpu"
+    healthy = sys.version_info >= (3, 11)
+    for label, directory in (("data directory", data_dir()), ("run directory", runs_dir(flags))):
+        try:
+            check_writable(directory)
+            rows[label] = f"{directory}, writable"
+        except ConfigError as error:
+            rows[label], healthy = str(error), False
+    real = importlib.util.find_spec("textworld") and importlib.util.find_spec("alfworld")
+    rows["official ALFWorld engine"] = "installed" if real else "not installed: pip install 'sdar[textworld]'"
+    for label, text in rows.items():
+        say(f"{label:<26}{text}")
+    return 0 if healthy else 1
