@@ -4,6 +4,7 @@
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     trajectories/step-000001.jsonl.gz   one object an episode, see `trajectory_record`
+    episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `episode_record`
     eval/step-000000.json           the fixed panel at that step, see `sdar.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
     checkpoints/                    model, tokenizer and trainer state
@@ -20,7 +21,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -121,6 +122,10 @@ class RunDir:
         """The episodes of a step."""
         return self.path / "trajectories" / f"step-{step:06d}.jsonl.gz"
 
+    def episodes_file(self, step: int) -> Path:
+        """One short record for every episode of a step."""
+        return self.path / "episodes" / f"step-{step:06d}.jsonl.gz"
+
     def eval_file(self, step: int) -> Path:
         """The fixed panel's result at a step."""
         return self.path / "eval" / f"step-{step:06d}.json"
@@ -142,8 +147,18 @@ class RunDir:
             trajectory_record(trajectory, streams[i] if streams else {}, skills[i] if skills else ())
             for i, trajectory in enumerate(trajectories)
         ]
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        write_atomic(self.trajectories_file(step), gzip.compress(text.encode(), compresslevel=5, mtime=0))
+        _write_lines(self.trajectories_file(step), records)
+
+    def write_episodes(
+        self,
+        step: int,
+        trajectories: Sequence[Trajectory],
+        skills: Sequence[Sequence[str]],
+        gaps: Sequence[float],
+    ) -> None:
+        """Note how every episode of a step went, the names of the skills seen, and the mean gap."""
+        records = map(episode_record, trajectories, skills, gaps)
+        _write_lines(self.episodes_file(step), [{"step": step, **record} for record in records])
 
     def write_eval(self, step: int, result: Mapping[str, Any]) -> None:
         """Keep the fixed panel's result at a step."""
@@ -153,9 +168,10 @@ class RunDir:
         """Forget everything later than `step`, so that a resumed run continues as if it had stopped there."""
         kept = [line for line in read_metrics(self) if line["step"] <= step]
         write_atomic(self.metrics_file, "".join(map(_line, kept)))
-        for file in [*self.path.glob("trajectories/step-*"), *self.path.glob("eval/step-*")]:
-            if _step_of(file) > step:
-                file.unlink()
+        for part in ("trajectories", "episodes", "eval"):
+            for file in self.path.glob(f"{part}/step-*"):
+                if _step_of(file) > step:
+                    file.unlink()
 
 
 def trajectory_record(trajectory: Trajectory, streams: Streams, skills: Sequence[str]) -> dict[str, Any]:
@@ -197,6 +213,28 @@ def trajectory_record(trajectory: Trajectory, streams: Streams, skills: Sequence
     }
 
 
+def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) -> dict[str, Any]:
+    """One line of an episodes file.
+
+    `skills` are the names of those that the teacher saw, or a student that is given skills. `gap` is the mean
+    of teacher - student log-prob over the sampled tokens, null without a teacher. `turns`, `invalid` (turns)
+    and `tokens` are counts.
+    """
+    return {
+        "task": trajectory.task.id,
+        "kind": trajectory.task.kind,
+        "index": trajectory.index,
+        "success": trajectory.success,
+        "reward": trajectory.reward,
+        "end": trajectory.end.value,
+        "turns": len(trajectory.turns),
+        "invalid": trajectory.num_invalid,
+        "tokens": trajectory.num_tokens,
+        "skills": list(skills),
+        "gap": _short(gap),
+    }
+
+
 # ---- reading
 
 
@@ -213,6 +251,13 @@ def read_trajectories(run: RunDir, step: int) -> list[dict[str, Any]]:
     """The records of a step's episodes."""
     with gzip.open(run.trajectories_file(step), "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def read_episodes(run: RunDir) -> Iterator[dict[str, Any]]:
+    """The records of all episodes of a run, step after step; each has its `step`."""
+    for file in sorted(run.path.glob("episodes/step-*.jsonl.gz"), key=_step_of):
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
 
 
 def trajectory_steps(run: RunDir) -> list[int]:
@@ -265,6 +310,11 @@ def _claim(out: Path, name: str, exact: bool) -> Path:
 
 def _step_of(file: Path) -> int:
     return int(file.name.split(".")[0].removeprefix("step-"))
+
+
+def _write_lines(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    write_atomic(file, gzip.compress(text.encode(), compresslevel=5, mtime=0))
 
 
 def _line(metrics: Mapping[str, float]) -> str:

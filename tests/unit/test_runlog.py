@@ -11,6 +11,7 @@ from sdar.runlog import (
     RunDir,
     check_writable,
     find_run,
+    read_episodes,
     read_evals,
     read_metrics,
     read_trajectories,
@@ -98,12 +99,14 @@ def test_truncate_forgets_everything_later(run: RunDir) -> None:
     for step in (1, 2, 3):
         run.log_metrics(step, {"a": math.inf})
         run.write_trajectories(step, [TRAJECTORY])
+        run.write_episodes(step, [TRAJECTORY], [()], [math.nan])
         run.write_eval(step, {"panel": "p"})
     before = run.metrics_file.read_text().splitlines()
     run.truncate_after(2)
     assert run.metrics_file.read_text().splitlines() == before[:2]
     assert trajectory_steps(run) == [1, 2]
     assert list(read_evals(run)) == [1, 2]
+    assert [episode["step"] for episode in read_episodes(run)] == [1, 2]
 
 
 def test_trajectories_with_streams(run: RunDir) -> None:
@@ -121,6 +124,28 @@ def test_trajectories_with_streams(run: RunDir) -> None:
     assert [turn["tokens"] for turn in record["turns"]] == [[5, 6], [7]]
     assert record["turns"][0]["logp"] == [-0.617284, -0.740741]
     assert record["turns"][1]["messages"] == [{"role": "user", "content": "a hall ☃"}]
+
+
+def test_every_episode_has_a_short_record(run: RunDir) -> None:
+    run.write_episodes(10, [TRAJECTORY, TRAJECTORY], [("heat", "general"), ()], [0.123456789, math.nan])
+    run.write_episodes(9, [TRAJECTORY], [()], [math.nan])
+    earlier, taught, untaught = read_episodes(run)
+    assert (earlier["step"], taught["step"]) == (9, 10)
+    assert taught == {
+        "step": 10,
+        "task": "train/0",
+        "kind": "heat",
+        "index": 3,
+        "success": True,
+        "reward": 2.0,
+        "end": "done",
+        "turns": 2,
+        "invalid": 0,
+        "tokens": 3,
+        "skills": ["heat", "general"],
+        "gap": 0.123457,
+    }
+    assert (untaught["skills"], untaught["gap"]) == ([], None)
 
 
 def test_trajectories_are_the_same_bytes_each_time(run: RunDir) -> None:

@@ -26,7 +26,13 @@ from sdar.skills.context import SkillContext
 from sdar.trainer.batch import Batch
 from sdar.trainer.checkpoint import Checkpoints, latest
 from sdar.trainer.interrupt import graceful
-from sdar.trainer.metrics import rollout_metrics, score_metrics, teacher_metrics, token_streams
+from sdar.trainer.metrics import (
+    episode_gaps,
+    rollout_metrics,
+    score_metrics,
+    teacher_metrics,
+    token_streams,
+)
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock
 from sdar.trainer.weight_sync import sync_weights
@@ -140,7 +146,10 @@ class Trainer:
             with clock.phase("sync"):
                 sync_weights(learner.policy, self.engine)
         if learner.world.is_main:
-            kept = flatten(groups)[: self.config.record]
+            episodes = flatten(groups)
+            gaps = episode_gaps(batch, learned, len(episodes))
+            self.run.write_episodes(step, episodes, self._skills_seen(episodes, report), gaps)
+            kept = episodes[: self.config.record]
             self.run.write_trajectories(step, kept, token_streams(batch, learned, len(kept)), report.skills)
         return {
             **rollout_metrics(groups),
@@ -184,6 +193,14 @@ class Trainer:
             elif stream in needs:
                 told = self._telling(f"score {stream.value}")
                 batch.streams[stream] = self.learner.score(batch, stream, told)
+
+    def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
+        """For each episode, the names of the skills that the teacher saw, or else the student."""
+        student = self.collector.skills
+        if Stream.TEACHER in self.learner.objective.needs or student is None:
+            return list(report.skills)
+        chosen = [student.select(episode.task, episode.turns[0].observation.goal) for episode in episodes]
+        return [tuple(skill.name for skill in skills) for skills in chosen]
 
     def _telling(self, phase: str) -> Callable[[int, int], None]:
         return lambda done, total: self.progress.phase(phase, done, total)

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from sdar.objectives.base import Stream
 from sdar.rollout.samples import SampleReport
 from sdar.trainer.batch import Batch
@@ -75,6 +77,22 @@ def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
             "teacher/positive": float((gap > 0).double().mean()),
         }
     return metrics
+
+
+def episode_gaps(batch: Batch, learned: Learned, count: int) -> list[float]:
+    """The mean of teacher - live log-prob over the sampled tokens of each of `count` trajectories.
+
+    Not a number for a trajectory without a teacher.
+    """
+    if Stream.TEACHER not in batch.streams:
+        return [math.nan] * count
+    columns = batch.columns(batch.taught)
+    gap = (batch.streams[Stream.TEACHER] - learned.live_M)[columns].double().cpu().numpy()
+    rows = [batch.samples[row] for row in batch.taught]
+    owners = np.array([row.trajectory for row in rows for _ in row.logps], np.int64)
+    tokens = np.bincount(owners, minlength=count)
+    sums = np.bincount(owners, weights=gap, minlength=count)
+    return [total / number if number else math.nan for total, number in zip(sums, tokens, strict=True)]
 
 
 def token_streams(batch: Batch, learned: Learned, count: int) -> list[dict[str, list[float]]]:

@@ -15,7 +15,7 @@ import sdar.trainer
 from sdar.errors import ConfigError
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.rollout.collector import RolloutConfig
-from sdar.runlog import read_metrics, read_trajectories
+from sdar.runlog import read_episodes, read_metrics, read_trajectories
 from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import TrainConfig, derive, step_tasks
@@ -62,6 +62,18 @@ def test_recomputed_old_log_probs_are_close_to_those_of_the_rollout(world: World
     assert len(episodes) == 3, "as many as were asked for"
     for turn in (turn for episode in episodes for turn in episode["turns"]):
         assert turn["old"] == pytest.approx(turn["logp"], abs=1e-4)
+
+
+def test_all_episodes_of_a_step_are_noted_and_some_recorded(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=2, record=3)
+    trainer.train()
+    noted = list(read_episodes(trainer.run))
+    assert [episode["step"] for episode in noted] == [1] * 8 + [2] * 8
+    assert all(episode["skills"] == ["walk"] and episode["gap"] for episode in noted)
+    for whole, short in zip(read_trajectories(trainer.run, 1), noted, strict=False):
+        assert (whole["task"], whole["index"]) == (short["task"], short["index"])
+        gaps = [gap for turn in whole["turns"] for gap in turn["gap"]]
+        assert short["gap"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-4)
 
 
 def test_a_run_raises_what_its_objective_asks_for(world: World, tmp_path: Path) -> None:

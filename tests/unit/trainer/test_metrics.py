@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -6,7 +8,7 @@ from sdar.ops.reduce import WeightedSum
 from sdar.rollout.samples import Sample, SampleReport
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import World
-from sdar.trainer.metrics import rollout_metrics, score_metrics, teacher_metrics, token_streams
+from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics, token_streams
 from sdar.trainer.step import Learned
 from sdar.trainer.tally import Clock, Tally
 from sdar.types import (
@@ -123,6 +125,15 @@ def test_the_gap_is_over_tokens_that_have_a_teacher() -> None:
     metrics = score_metrics(batch(), Learned({}, LIVE, [0]))
     assert metrics["teacher/gap_start"] == pytest.approx((0.5 - 1.0 + 0.75) / 3)
     assert metrics["teacher/positive"] == pytest.approx(2 / 3)
+
+
+def test_the_gap_of_an_episode_is_a_mean_over_its_tokens_with_a_teacher() -> None:
+    taught, untaught = episode_gaps(batch(), Learned({}, LIVE, [0]), 2)
+    assert taught == pytest.approx((0.5 - 0.5 + 8.75) / 3)
+    assert math.isnan(untaught)
+    without = batch()
+    del without.streams[Stream.TEACHER]
+    assert all(map(math.isnan, episode_gaps(without, Learned({}, LIVE, [0]), 2)))
 
 
 def test_streams_of_a_trajectory_join_its_samples() -> None:
