@@ -26,7 +26,7 @@ from sdar.data.search_qa_data import import_search_qa
 from sdar.envs.search_qa.bm25 import BM25Config
 from sdar.envs.search_qa.http import HttpConfig
 from sdar.envs.search_qa.names import TYPES, name
-from sdar.envs.search_qa.passages import read_corpus
+from sdar.envs.search_qa.passages import find_corpus, read_corpus
 from sdar.envs.search_qa.questions import open_questions
 from sdar.envs.search_qa.scoring import normalize
 from sdar.envs.search_qa.worlds import RELATIONS
@@ -152,7 +152,8 @@ def main() -> None:
         home = Path(scratch)
         os.environ["SDAR_DATA"] = str(home / "cache")
         if options.data.is_dir():
-            corpus = import_search_qa(options.data, home / "questions").corpus
+            import_search_qa(options.data, home / "questions")
+            corpus = find_corpus(home / "questions")
             sets: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
             for question in open_questions(home / "questions", "test"):
                 sets.setdefault(question.kind, []).append((question.text, question.answers))

@@ -19,5 +19,5 @@ COMMANDS: Mapping[str, Command] = {
     "list": Command(show_list, "[GROUP ...]", settings=True),
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),
-    "data": Command(data, "(download | import) alfworld [DIRECTORY]", DataOptions),
+    "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
 }

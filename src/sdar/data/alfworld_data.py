@@ -9,12 +9,12 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdar.data.download import Progress, download
+from sdar.data.download import download
+from sdar.data.sets import ImportReport, Progress
 from sdar.envs.alfworld.games import GameRef, open_games, splits
 from sdar.envs.alfworld.official import GAME, read_annotations
 from sdar.envs.alfworld.packs import SUFFIX, write_pack
@@ -32,20 +32,8 @@ _MEMBER = re.compile(
 )
 
 
-@dataclass
-class ImportReport:
-    """What was imported: games by split, and why games were left out, one sentence each."""
-
-    games: dict[str, int] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
-
-
-def import_alfworld(
-    source: Path, target: Path, on_progress: Callable[[int, int], None] | None = None
-) -> ImportReport:
+def import_alfworld(source: Path, target: Path, on_progress: Progress | None = None) -> ImportReport:
     """Pack the games of `source` (official layout) into `target`, a file a split; a whole split or nothing.
-
-    `on_progress` is called with the games done and the games there are in the split.
 
     Raises:
         DataError: There are no games in the official layout in `source`.
@@ -60,7 +48,7 @@ def import_alfworld(
     for split in found:
         games = open_games(source, split)
         part = target / f"{split}{SUFFIX}.part"
-        report.games[split] = write_pack(part, _rows(games, report, on_progress))
+        report.counts[f"games in {split}"] = write_pack(part, _rows(games, report, on_progress))
         os.replace(part, target / f"{split}{SUFFIX}")
     return report
 
@@ -69,14 +57,15 @@ def download_alfworld(
     target: Path,
     rules: Rules = Rules.V2_1_2,
     *,
-    annotations: bool = False,
-    releases: str = RELEASES,
+    everything: bool = False,
+    base: str = RELEASES,
     sha256: Mapping[str, str] | None = None,
     pause: float = 1.0,
     on_progress: Progress | None = None,
 ) -> ImportReport:
     """Download the official games of a release of the rules and pack them into `target`.
 
+    `everything` adds the goal sentences by people.
     What arrives is kept in `target/.download` until the packs are in place, so a call that was cut continues.
     Archives are checked against `sha256` (by file name, optional) and against the checksums inside of them;
     `source.json` records where the packs came from.
@@ -88,8 +77,8 @@ def download_alfworld(
     known = sha256 or {}
     sources: list[dict[str, Any]] = []
     archives = []
-    for name in (GAMES[Rules(rules)], *([ANNOTATIONS] if annotations else [])):
-        url, archive = f"{releases}/{name}", folder / name.rpartition("/")[2]
+    for name in (GAMES[Rules(rules)], *([ANNOTATIONS] if everything else [])):
+        url, archive = f"{base}/{name}", folder / name.rpartition("/")[2]
         digest = download(
             url, archive, sha256=known.get(archive.name, ""), pause=pause, on_progress=on_progress
         )
@@ -100,7 +89,7 @@ def download_alfworld(
             _unpack(archive, Path(unpacked))
         report = import_alfworld(Path(unpacked), target)
     part = target / "source.json.part"
-    part.write_text(json.dumps({"sources": sources, "games": report.games}, indent=2) + "\n")
+    part.write_text(json.dumps({"sources": sources, "counts": report.counts}, indent=2) + "\n")
     os.replace(part, target / "source.json")
     for archive in archives:
         archive.unlink()
@@ -109,13 +98,13 @@ def download_alfworld(
 
 
 def _rows(
-    games: tuple[GameRef, ...], report: ImportReport, on_progress: Callable[[int, int], None] | None
+    games: tuple[GameRef, ...], report: ImportReport, on_progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
     for done, ref in enumerate(games, 1):
         try:
             game = ref.text()
         except DataError as error:
-            report.refused.append(str(error))
+            report.notes.append(f"left out: {error}")
             continue
         people = read_annotations(Path(ref.source).parent / ref.id)
         yield {

@@ -3,15 +3,12 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
+from sdar.data.sets import Progress
 from sdar.errors import DataError
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes that there are (0: unknown)."""
 
 _AGAIN = (408, 425, 429)
 

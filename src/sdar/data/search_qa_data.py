@@ -11,11 +11,11 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdar.data.download import Progress, download
+from sdar.data.download import download
+from sdar.data.sets import ImportReport, Progress
 from sdar.envs.search_qa.passages import find_corpus
 from sdar.envs.search_qa.questions import PACK, distinct, read_rows, write_rows
 from sdar.errors import DataError
@@ -45,16 +45,7 @@ _FOLDERS = (".", "QA_Datasets")
 _ANSWERED = ("golden_answers", "answers", "answer", "possible_answers")
 
 
-@dataclass
-class ImportReport:
-    """What was imported: questions by split and set, training questions left out, and the corpus."""
-
-    questions: dict[str, dict[str, int]] = field(default_factory=dict)
-    left_out: int = 0
-    corpus: Path | None = None
-
-
-def import_search_qa(source: Path, target: Path) -> ImportReport:
+def import_search_qa(source: Path, target: Path, on_progress: Progress | None = None) -> ImportReport:
     """Pack the questions of `source` into `target`, and link or copy its corpus.
 
     Raises:
@@ -67,25 +58,31 @@ def import_search_qa(source: Path, target: Path) -> ImportReport:
     train = list(_published(source, "train") or _files(_others(source)))
     kept = list(distinct(train, test))
     target.mkdir(parents=True, exist_ok=True)
-    report = ImportReport(left_out=len(train) - len(kept))
-    for split, rows in (("test", test), ("train", kept)):
+    report = ImportReport()
+    for done, (split, rows) in enumerate((("test", test), ("train", kept)), 1):
         part = target / f"{split}{PACK}.part"
         write_rows(part, rows)
         os.replace(part, target / f"{split}{PACK}")
-        report.questions[split] = dict(Counter(str(row["set"]) for row in rows))
-    report.corpus = _bring_corpus(source, target)
+        sets = Counter(str(row["set"]) for row in rows)
+        report.counts |= {f"{split} questions of {name}": count for name, count in sets.items()}
+        if on_progress:
+            on_progress(done, 2)
+    if left_out := len(train) - len(kept):
+        report.notes.append(f"left out: {left_out} training questions, known from the test or repeated")
+    corpus = _bring_corpus(source, target)
+    report.notes.append(f"corpus: {corpus}" if corpus else "there is no corpus to search in")
     return report
 
 
 def download_search_qa(
     target: Path,
     *,
-    corpus: bool = False,
-    hub: str = HUB,
+    everything: bool = False,
+    base: str = HUB,
     pause: float = 1.0,
     on_progress: Progress | None = None,
 ) -> ImportReport:
-    """Download the questions of Search-R1, and its corpus if asked for, and bring them into `target`.
+    """Download the questions of Search-R1 (with `everything`, its corpus too) and bring them into `target`.
 
     What arrives is kept in `target/.download` until the packs are in place, so a call that was cut continues.
 
@@ -93,9 +90,9 @@ def download_search_qa(
         DataError: The download failed for good, or a file is damaged.
     """
     folder = target / ".download"
-    for name in (*QUESTIONS, *([CORPUS] if corpus else [])):
+    for name in (*QUESTIONS, *([CORPUS] if everything else [])):
         file = name.rpartition("/")[2].replace("wiki-18", "corpus")
-        download(f"{hub}/{name}", folder / file, pause=pause, on_progress=on_progress)
+        download(f"{base}/{name}", folder / file, pause=pause, on_progress=on_progress)
     report = import_search_qa(folder, target)
     shutil.rmtree(folder)
     return report

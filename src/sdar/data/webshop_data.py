@@ -8,11 +8,11 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdar.data.download import Progress, download
+from sdar.data.download import download
+from sdar.data.sets import ImportReport, Progress
 from sdar.envs.webshop.catalogue import open_catalogue
 from sdar.envs.webshop.goals import Goals
 from sdar.envs.webshop.nouns import installed_model, write_noun_table
@@ -39,17 +39,7 @@ _READ = (
 _BY_HAND = "get it with a browser and use `sdar data import webshop DIRECTORY`"
 
 
-@dataclass(frozen=True)
-class ImportReport:
-    """What was imported: products, goals, goals by people, and the spaCy model that tagged titles, if any."""
-
-    products: int
-    goals: int
-    human_goals: int
-    tagger: str
-
-
-def import_webshop(source: Path, target: Path) -> ImportReport:
+def import_webshop(source: Path, target: Path, on_progress: Progress | None = None) -> ImportReport:
     """Bring every pair of product files in `source`, and instructions by people, into `target`.
 
     Raises:
@@ -60,11 +50,13 @@ def import_webshop(source: Path, target: Path) -> ImportReport:
         raise DataError(f"no items_shuffle*.json with its items_ins_v2*.json in {source}")
     target.mkdir(parents=True, exist_ok=True)
     titles: set[str] = set()
-    for path in pairs:
+    for done, path in enumerate(pairs, 1):
         items = [_slim(item) for item in _load(path, list)]
         titles.update(item["name"] for item in items)
         _write(target / path.name, items)
         _write(target / _partner(path).name, _load(_partner(path), dict))
+        if on_progress:
+            on_progress(done, len(pairs))
     for path in sorted(source.glob("items_human_ins*.json"))[:1]:
         _write(target / "items_human_ins.json", _load(path, dict))
     if installed_model():
@@ -100,7 +92,7 @@ def download_webshop(
             raise DataError(f"what {base}{key} sends is not {name}: {_BY_HAND}") from None
         sources.append({"file": name, "url": f"{base}{key}", "sha256": digest})
     report = import_webshop(folder, target)
-    _write(target / "source.json", {"sources": sources, "products": report.products})
+    _write(target / "source.json", {"sources": sources, "counts": report.counts})
     shutil.rmtree(folder)
     return report
 
@@ -129,7 +121,10 @@ def _report(directory: Path, stem: str) -> ImportReport:
     number = stem.rpartition("_")[2]
     catalogue = open_catalogue(directory, int(number) if number.isdigit() else 0)
     goals, human = Goals(catalogue, 0), Goals(catalogue, 0, human=True)
-    return ImportReport(len(catalogue), len(goals), len(human), installed_model())
+    tagger = installed_model()
+    nouns = f"tagged with spaCy's {tagger}" if tagger else "guessed, because spaCy's English model is missing"
+    counts = {"products": len(catalogue), "goals": len(goals), "goals by people": len(human)}
+    return ImportReport(counts, [f"the nouns of the titles are {nouns}"])
 
 
 def _load(path: Path, kind: type) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sdar.cli import main
 from sdar.data.alfworld_data import ANNOTATIONS, GAMES, download_alfworld, import_alfworld
 from sdar.envs.alfworld import official
 from sdar.envs.alfworld.engine import Rules
@@ -63,8 +64,8 @@ def test_the_official_layout_becomes_packs(tmp_path: Path) -> None:
     source, target = lay_out(tmp_path / "source", content), tmp_path / "new/packs"
     seen: list[tuple[int, int]] = []
     report = import_alfworld(source, target, lambda *at: seen.append(at))
-    assert report.games == {"train": 2, "valid_unseen": 1}
-    assert report.refused == []
+    assert report.counts == {"games in train": 2, "games in valid_unseen": 1}
+    assert report.notes == []
     assert seen == [(1, 2), (2, 2), (1, 1)]
     assert sorted(path.name for path in target.iterdir()) == ["train.jsonl.xz", "valid_unseen.jsonl.xz"]
     for split in ("train", "valid_unseen"):
@@ -78,9 +79,9 @@ def test_games_of_unknown_releases_are_reported(tmp_path: Path) -> None:
     content[f"json_2.1.1/train/{TASK}/trial_2/game.tw-pddl"] = game(GRAMMAR + " ")
     content[f"json_2.1.1/train/{TASK}/trial_3/game.tw-pddl"] = game(GRAMMAR + "x")
     report = import_alfworld(lay_out(tmp_path / "source", content), tmp_path)
-    assert report.games == {"train": 2}
-    assert len(report.refused) == 1
-    assert "trial_3" in report.refused[0]
+    assert report.counts == {"games in train": 2}
+    assert len(report.notes) == 1
+    assert "trial_3" in report.notes[0]
 
 
 def test_a_directory_without_games_is_refused(tmp_path: Path) -> None:
@@ -118,11 +119,11 @@ def test_a_release_is_downloaded_and_packed(tmp_path: Path, site: Path) -> None:
     publish(site, ANNOTATIONS, files(*trials))
     report = download_alfworld(
         tmp_path / "data",
-        annotations=True,
-        releases=(tmp_path / "url").read_text(),
+        everything=True,
+        base=(tmp_path / "url").read_text(),
         sha256={"json_2.1.3_tw-pddl.zip": digest},
     )
-    assert report.games == {"train": 1, "valid_seen": 1}
+    assert report.counts == {"games in train": 1, "games in valid_seen": 1}
     names = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert names == ["source.json", "train.jsonl.xz", "valid_seen.jsonl.xz"]
     assert not (tmp_path / "evil").exists()
@@ -135,7 +136,7 @@ def test_a_wrong_checksum_packs_nothing(tmp_path: Path, site: Path) -> None:
     with pytest.raises(DataError, match="expected 1234"):
         download_alfworld(
             tmp_path / "data",
-            releases=(tmp_path / "url").read_text(),
+            base=(tmp_path / "url").read_text(),
             sha256={"json_2.1.3_tw-pddl.zip": "1234"},
         )
     assert not list((tmp_path / "data").glob("*.xz"))
@@ -145,14 +146,28 @@ def test_a_damaged_archive_is_thrown_away_and_old_packs_stay(tmp_path: Path, sit
     data, url = tmp_path / "data", (tmp_path / "url").read_text()
     name = GAMES[Rules.V2_1_2]
     publish(site, name, files(f"train/{TASK}/trial_1"))
-    download_alfworld(data, releases=url)
+    download_alfworld(data, base=url)
     before = (data / "train.jsonl.xz").read_bytes()
     publish(site, name, files(f"train/{TASK}/trial_1", f"train/{TASK}/trial_2"))
     content = bytearray((site / name).read_bytes())
     content[200:260] = bytes(60)
     (site / name).write_bytes(content)
     with pytest.raises(DataError, match=r"json_2\.1\.3_tw-pddl\.zip is damaged"):
-        download_alfworld(data, releases=url)
+        download_alfworld(data, base=url)
     assert (data / "train.jsonl.xz").read_bytes() == before
     publish(site, name, files(f"train/{TASK}/trial_1", f"train/{TASK}/trial_2"))
-    assert download_alfworld(data, releases=url).games == {"train": 2}
+    assert download_alfworld(data, base=url).counts == {"games in train": 2}
+
+
+def test_the_command(tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = files(f"train/{TASK}/trial_1", f"train/{TASK}/trial_2")
+    content[f"json_2.1.1/train/{TASK}/trial_3/game.tw-pddl"] = game(GRAMMAR + "x")
+    source, url = lay_out(tmp_path / "source", content), (tmp_path / "url").read_text()
+    assert main(["data", "import", "alfworld", str(source), "--out", str(tmp_path / "packs")]) == 0
+    left_out, counted, place = capsys.readouterr().out.splitlines()
+    assert left_out.startswith("left out: ")
+    assert (counted.split(maxsplit=1), place) == (["2", "games in train"], str(tmp_path / "packs"))
+    publish(site, GAMES[Rules.V2_1_1], files(f"valid_seen/{TASK}/trial_1"))
+    flags = ["--out", str(tmp_path / "old"), "--base", url, "--rules", "2.1.1"]
+    assert main(["data", "download", "alfworld", *flags]) == 0
+    assert (tmp_path / "old" / "valid_seen.jsonl.xz").is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sdar.cli import main
 from sdar.data.search_qa_data import download_search_qa, import_search_qa
 from sdar.envs.search_qa.questions import SETS, open_questions
 from sdar.envs.search_qa.scoring import normalize
@@ -41,13 +42,14 @@ def loose(tmp_path: Path) -> Path:
 def test_loose_files(loose: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     report = import_search_qa(loose, target)
-    assert report.questions == {
-        "test": {"nq": 1, "bamboogle": 1},
-        "train": {"popqa": 1, "hotpotqa": 1, "nq": 1},
-    }
-    assert report.left_out == 1
-    assert report.corpus == target / "corpus.jsonl"
-    assert report.corpus.read_text() == PASSAGE
+    test, train_sets = ("nq", "bamboogle"), ("popqa", "hotpotqa", "nq")
+    counts = [f"test questions of {name}" for name in test] + [
+        f"train questions of {name}" for name in train_sets
+    ]
+    assert report.counts == dict.fromkeys(counts, 1)
+    left_out = "left out: 1 training questions, known from the test or repeated"
+    assert report.notes == [left_out, f"corpus: {target / 'corpus.jsonl'}"]
+    assert (target / "corpus.jsonl").read_text() == PASSAGE
     train = {question.kind: question for question in open_questions(target, "train")}
     assert (train["nq"].text, train["nq"].answers) == ("where is Bath", ("England",))
     assert train["hotpotqa"].answers == ("[1] of them",)
@@ -59,9 +61,10 @@ def test_loose_files(loose: Path, tmp_path: Path) -> None:
 
 def test_real_files(shared_data: Path, tmp_path: Path) -> None:
     report = import_search_qa(shared_data / "searchqa", tmp_path)
-    assert report.questions["test"] == {name: 125 if name == "bamboogle" else 500 for name in SETS}
-    assert sum(report.questions["train"].values()) == 12_549
-    assert report.left_out == 1_566
+    sizes = {name: 125 if name == "bamboogle" else 500 for name in SETS}
+    assert {name: report.counts[f"test questions of {name}"] for name in SETS} == sizes
+    assert sum(report.counts.values()) == sum(sizes.values()) + 12_549
+    assert "left out: 1566 training questions" in report.notes[0]
     train, test = (open_questions(tmp_path, split) for split in ("train", "test"))
     asked = [normalize(question.text) for question in train]
     assert len(set(asked)) == len(asked) == 12_549
@@ -106,13 +109,12 @@ def hub(tmp_path: Path) -> Iterator[str]:
 
 def test_download(hub: str, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    report = download_search_qa(target, hub=hub)
-    assert report.questions == {"test": {"nq": 1}, "train": {"nq": 1}}
-    assert (report.left_out, report.corpus) == (2, None)
+    report = download_search_qa(target, base=hub)
+    assert report.counts == {"test questions of nq": 1, "train questions of nq": 1}
+    assert report.notes[1] == "there is no corpus to search in"
     assert [question.text for question in open_questions(target, "train")] == ["a b?"]
-    report = download_search_qa(target, hub=hub, corpus=True)
-    assert report.corpus == target / "corpus.jsonl.gz"
-    assert gzip.decompress(report.corpus.read_bytes()).decode() == PASSAGE
+    download_search_qa(target, base=hub, everything=True)
+    assert gzip.decompress((target / "corpus.jsonl.gz").read_bytes()).decode() == PASSAGE
     assert sorted(path.name for path in target.iterdir()) == [
         "corpus.jsonl.gz",
         "test.jsonl.xz",
@@ -122,7 +124,22 @@ def test_download(hub: str, tmp_path: Path) -> None:
 
 def test_a_download_that_fails_leaves_what_was_there(hub: str, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    download_search_qa(target, hub=hub)
+    download_search_qa(target, base=hub)
     with pytest.raises(DataError, match="HTTP status 404"):
-        download_search_qa(target, hub=f"{hub}/nowhere", pause=0.0)
+        download_search_qa(target, base=f"{hub}/nowhere", pause=0.0)
     assert len(open_questions(target, "train")) == 1
+
+
+def test_the_command(loose: Path, hub: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "target"
+    assert main(["data", "import", "search_qa", str(loose), "--out", str(target)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == f"corpus: {target / 'corpus.jsonl'}"
+    assert [line.split(maxsplit=1) for line in shown[2:4]] == [
+        ["1", "test questions of nq"],
+        ["1", "test questions of bamboogle"],
+    ]
+    assert shown[-1] == str(target)
+    flags = ["--out", str(tmp_path / "hub-data"), "--base", hub, "--everything"]
+    assert main(["data", "download", "search_qa", *flags]) == 0
+    assert (tmp_path / "hub-data" / "corpus.jsonl.gz").is_file()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.unit.envs.webshop.shops import EXTRA, HUMAN, ITEMS
 
+from sdar.cli import main
 from sdar.data import webshop_data
-from sdar.data.webshop_data import SMALL, ImportReport, download_webshop, import_webshop
+from sdar.data.webshop_data import SMALL, download_webshop, import_webshop
 from sdar.envs.webshop.catalogue import open_catalogue
 from sdar.envs.webshop.nouns import installed_model
 from sdar.errors import DataError
@@ -34,7 +35,7 @@ def source(tmp_path: Path) -> Path:
 def test_import_keeps_what_the_shop_reads(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     report = import_webshop(source, target)
-    assert report == ImportReport(products=5, goals=6, human_goals=2, tagger=installed_model())
+    assert report.counts == {"products": 5, "goals": 6, "goals by people": 2}
     assert "seller_name" not in (target / "items_shuffle_1000.json").read_text()
     original, slim = open_catalogue(source, 1000), open_catalogue(target, 1000)
     assert original.products == slim.products or installed_model()
@@ -44,7 +45,7 @@ def test_import_keeps_what_the_shop_reads(source: Path, tmp_path: Path) -> None:
 
 def test_import_of_real_files(shared_data: Path, tmp_path: Path) -> None:
     report = import_webshop(shared_data / "webshop", tmp_path)
-    assert (report.products, report.goals, report.human_goals) == (1000, 6910, 13)
+    assert report.counts == {"products": 1000, "goals": 6910, "goals by people": 13}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def drive() -> Iterator[str]:
 
 def test_download(drive: str, tmp_path: Path) -> None:
     report = download_webshop(tmp_path, base=drive, pause=0)
-    assert (report.products, report.goals, report.human_goals) == (5, 6, 2)
+    assert report.counts == {"products": 5, "goals": 6, "goals by people": 2}
     sources = json.loads((tmp_path / "source.json").read_text())["sources"]
     assert [entry["file"] for entry in sources] == list(CONTENT)
     assert not (tmp_path / ".download").exists()
@@ -102,4 +103,26 @@ def test_a_page_instead_of_a_file(drive: str, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DataError, match=r"is not items_ins_v2_1000.json: get it with a browser"):
         download_webshop(tmp_path, base=drive, pause=0)
     monkeypatch.setattr(Drive, "full", ())
-    assert download_webshop(tmp_path, base=drive, pause=0).products == 5
+    assert download_webshop(tmp_path, base=drive, pause=0).counts["products"] == 5
+
+
+def test_the_command(
+    source: Path,
+    drive: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SDAR_DATA", str(source.parent))
+    for words in (["import", "webshop", str(source)], ["download", "webshop", "--base", drive]):
+        assert main(["data", *words]) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert [line.split(maxsplit=1) for line in shown[1:4]] == [
+            ["5", "products"],
+            ["6", "goals"],
+            ["2", "goals by people"],
+        ]
+        assert shown[-1] == str(source.parent / "webshop")
+    before = (source / "items_shuffle_1000.json").read_bytes()
+    assert main(["data", "import", "webshop", str(source), "--out", str(source)]) == 2
+    assert "cannot be imported into itself" in capsys.readouterr().err
+    assert (source / "items_shuffle_1000.json").read_bytes() == before
