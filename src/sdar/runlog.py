@@ -13,6 +13,9 @@
 
 Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` grows by lines.
 A number that is not finite is null.
+
+Formats: 2 added `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` of a trajectory's turns, and
+the streams `gate` and `entropy`. Everything here reads format 1 too; what a run lacks is left out.
 """
 
 import gzip
@@ -22,7 +25,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,11 +34,26 @@ from typing import Any
 from sdar.errors import CheckpointError, ConfigError
 from sdar.types import Trajectory
 
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("sdar", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "alfworld", "textworld")
 
 Streams = Mapping[str, Sequence[float]]
 """Name (`teacher`, `gap`, `gate`, `adv`) -> one number for each token the policy sampled in a trajectory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """What training knows about a trajectory beside the trajectory itself."""
+
+    streams: Streams = field(default_factory=dict)
+    skills: Sequence[str] = ()
+    """Names of the skills that the teacher saw, or a student that is given skills."""
+    pieces: Sequence[Sequence[str]] = ()
+    """For each turn, the text of each sampled token."""
+    prompts: Sequence[str] = ()
+    """For each turn, the exact text put before its completion, as the chat template renders it."""
+    teacher_prompts: Sequence[str] = ()
+    """For each turn, what the teacher saw in place of `prompts`; empty where that is nothing else."""
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -139,14 +157,11 @@ class RunDir:
         self,
         step: int,
         trajectories: Sequence[Trajectory],
-        streams: Sequence[Streams] = (),
-        skills: Sequence[Sequence[str]] = (),
+        notes: Sequence[Notes] = (),
     ) -> None:
-        """Keep a step's episodes; `streams` and `skills` (names seen by the teacher): one each, or none."""
-        records = [
-            trajectory_record(trajectory, streams[i] if streams else {}, skills[i] if skills else ())
-            for i, trajectory in enumerate(trajectories)
-        ]
+        """Keep a step's episodes; `notes` are one for each trajectory, or none."""
+        notes = notes or [Notes()] * len(trajectories)
+        records = [trajectory_record(*pair) for pair in zip(trajectories, notes, strict=True)]
         _write_lines(self.trajectories_file(step), records)
 
     def write_episodes(
@@ -174,14 +189,17 @@ class RunDir:
                     file.unlink()
 
 
-def trajectory_record(trajectory: Trajectory, streams: Streams, skills: Sequence[str]) -> dict[str, Any]:
+def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
     """One line of a trajectories file.
 
-    Turns hold what was put before the completion (`messages`), the completion (`text`, `tokens`, `logp`, and
-    every stream cut to the turn), the `action` read out of it, and its `reward` and `valid`.
+    Turns hold what was put before the completion (`messages`, and as exact text `prompt`, for the teacher
+    `teacher_prompt`), the completion (`text`, `tokens`, `pieces`, `logp`, and every stream cut to the turn),
+    the `action` read out of it, and its `reward` and `valid`.
     """
+    streams = notes.streams
+    texts = {"prompt": notes.prompts, "teacher_prompt": notes.teacher_prompts, "pieces": notes.pieces}
     turns, start = [], 0
-    for turn in trajectory.turns:
+    for number, turn in enumerate(trajectory.turns):
         end = start + len(turn.completion.tokens)
         turns.append(
             {
@@ -194,6 +212,7 @@ def trajectory_record(trajectory: Trajectory, streams: Streams, skills: Sequence
                 "tokens": list(turn.completion.tokens),
                 "logp": [_short(value) for value in turn.completion.logps],
             }
+            | {name: of_turn[number] for name, of_turn in texts.items() if of_turn}
             | {name: [_short(value) for value in values[start:end]] for name, values in streams.items()}
         )
         start = end
@@ -208,7 +227,7 @@ def trajectory_record(trajectory: Trajectory, streams: Streams, skills: Sequence
         "success": trajectory.success,
         "reward": trajectory.reward,
         "end": trajectory.end.value,
-        "skills": list(skills),
+        "skills": list(notes.skills),
         "turns": turns,
     }
 

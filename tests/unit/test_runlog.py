@@ -8,6 +8,7 @@ import pytest
 
 from sdar.errors import CheckpointError, ConfigError
 from sdar.runlog import (
+    Notes,
     RunDir,
     check_writable,
     find_run,
@@ -62,7 +63,7 @@ TRAJECTORY = Trajectory(
 def test_create_and_open(run: RunDir) -> None:
     again = RunDir.open(run.path)
     assert again.config_file.read_text() == "seed = 1\n"
-    assert again.meta["format"] == 1
+    assert again.meta["format"] == 2
     assert {"python", "numpy"} <= set(again.meta["versions"])
     assert again.meta["command"]
 
@@ -109,8 +110,16 @@ def test_truncate_forgets_everything_later(run: RunDir) -> None:
     assert [episode["step"] for episode in read_episodes(run)] == [1, 2]
 
 
-def test_trajectories_with_streams(run: RunDir) -> None:
-    run.write_trajectories(4, [TRAJECTORY], [{"gap": [0.1, 0.2, math.nan]}], [("heat things",)])
+NOTES = Notes(
+    streams={"gap": [0.1, 0.2, math.nan]},
+    skills=["heat things"],
+    pieces=[["lo", "ok"], ["go"]],
+    teacher_prompts=["skills, a hall", ""],
+)
+
+
+def test_trajectories_with_notes(run: RunDir) -> None:
+    run.write_trajectories(4, [TRAJECTORY], [NOTES])
     [record] = read_trajectories(run, 4)
     assert (record["task"], record["kind"], record["index"], record["goal"]) == (
         "train/0",
@@ -122,6 +131,9 @@ def test_trajectories_with_streams(run: RunDir) -> None:
     assert record["skills"] == ["heat things"]
     assert [turn["gap"] for turn in record["turns"]] == [[0.1, 0.2], [None]]
     assert [turn["tokens"] for turn in record["turns"]] == [[5, 6], [7]]
+    assert [turn["pieces"] for turn in record["turns"]] == [["lo", "ok"], ["go"]]
+    assert record["turns"][0]["teacher_prompt"] == "skills, a hall"
+    assert "prompt" not in record["turns"][0]
     assert record["turns"][0]["logp"] == [-0.617284, -0.740741]
     assert record["turns"][1]["messages"] == [{"role": "user", "content": "a hall ☃"}]
 
@@ -157,7 +169,7 @@ def test_trajectories_are_the_same_bytes_each_time(run: RunDir) -> None:
 
 def test_a_stream_of_the_wrong_length_is_refused(run: RunDir) -> None:
     with pytest.raises(ValueError, match="need 3 numbers"):
-        run.write_trajectories(1, [TRAJECTORY], [{"gap": [0.1, 0.2]}])
+        run.write_trajectories(1, [TRAJECTORY], [Notes(streams={"gap": [0.1, 0.2]})])
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +193,8 @@ def test_find_run(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(run: RunDir) -> None:
-    write_atomic(run.path / "meta.json", json.dumps({"format": 2}))
-    with pytest.raises(CheckpointError, match="format 2; this sdar reads up to 1"):
+    write_atomic(run.path / "meta.json", json.dumps({"format": 3}))
+    with pytest.raises(CheckpointError, match="format 3; this sdar reads up to 2"):
         RunDir.open(run.path)
 
 

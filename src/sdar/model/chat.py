@@ -62,6 +62,27 @@ class Chat:
         body = tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens
         return str(self._tokenizer.decode(list(body), clean_up_tokenization_spaces=False))
 
+    def verbatim(self, tokens: Sequence[int]) -> str:
+        """The text of any tokens, with the special ones written out."""
+        return str(self._tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False))
+
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token; joined, they are `verbatim`.
+
+        A character that is spread over several tokens belongs to the last of them; the others are empty.
+        """
+        pieces: list[str] = []
+        before: list[int] = []
+        held: list[int] = []
+        for number, token in enumerate(tokens, 1):
+            held.append(token)
+            text = self.verbatim(before + held).removeprefix(self.verbatim(before))
+            whole = not text.endswith("\ufffd") or number == len(tokens)
+            pieces.append(text if whole else "")
+            if whole:
+                before, held = held, []
+        return pieces
+
     @property
     def _name(self) -> str:
         path = self._tokenizer.name_or_path

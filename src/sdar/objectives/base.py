@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -94,10 +95,15 @@ class LossInputs:
 
 
 class LossOutput(NamedTuple):
-    """A scalar to differentiate and the numbers worth logging, as (sum, weight)."""
+    """A scalar to differentiate and the numbers worth logging, as (sum, weight).
+
+    `streams` are [B, T] numbers without gradient that are worth seeing token by token, such as the gate's
+    weights; they are kept with the recorded episodes and change nothing else.
+    """
 
     loss: Tensor
     metrics: Mapping[str, WeightedSum]
+    streams: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,4 +64,4 @@ class RLSD(PolicyGradient):
             "rlsd/weight_mean": weighted(weight_BT, x.taught_BT),
             "rlsd/lam": weighted(torch.full_like(weight_BT, lam), x.mask_BT),
         }
-        return LossOutput(self.reduce(policy_BT, x), metrics)
+        return LossOutput(self.reduce(policy_BT, x), metrics, {"weight": scale_BT})

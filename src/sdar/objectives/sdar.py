@@ -75,4 +75,5 @@ class SDAR(PolicyGradient):
             "sdar/gate_active": weighted((gate_BT > 0.5).float(), x.taught_BT),
             "sdar/loss": weighted(sdar_BT, x.taught_BT),
         }
-        return LossOutput(self.reduce(policy_BT + self.coef * sdar_BT, x), metrics)
+        loss = self.reduce(policy_BT + self.coef * sdar_BT, x)
+        return LossOutput(loss, metrics, {"gate": masked(gate_BT, x.taught_BT)})

@@ -26,13 +26,8 @@ from sdar.skills.context import SkillContext
 from sdar.trainer.batch import Batch
 from sdar.trainer.checkpoint import Checkpoints, latest
 from sdar.trainer.interrupt import graceful
-from sdar.trainer.metrics import (
-    episode_gaps,
-    rollout_metrics,
-    score_metrics,
-    teacher_metrics,
-    token_streams,
-)
+from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
+from sdar.trainer.record import take_notes
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock
 from sdar.trainer.weight_sync import sync_weights
@@ -147,10 +142,10 @@ class Trainer:
                 sync_weights(learner.policy, self.engine)
         if learner.world.is_main:
             episodes = flatten(groups)
-            gaps = episode_gaps(batch, learned, len(episodes))
-            self.run.write_episodes(step, episodes, self._skills_seen(episodes, report), gaps)
+            skills = self._skills_seen(episodes, report)
+            self.run.write_episodes(step, episodes, skills, episode_gaps(batch, learned, len(episodes)))
             kept = episodes[: self.config.record]
-            self.run.write_trajectories(step, kept, token_streams(batch, learned, len(kept)), report.skills)
+            self.run.write_trajectories(step, kept, take_notes(kept, batch, learned, skills, self.chat))
         return {
             **rollout_metrics(groups),
             **teacher_metrics(report),

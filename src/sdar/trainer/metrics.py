@@ -1,4 +1,4 @@
-"""What a step says by itself: about its episodes, its scores, and single tokens for the viewer."""
+"""What a step says by itself: about its episodes and its scores."""
 
 import math
 from collections import Counter
@@ -93,24 +93,6 @@ def episode_gaps(batch: Batch, learned: Learned, count: int) -> list[float]:
     tokens = np.bincount(owners, minlength=count)
     sums = np.bincount(owners, weights=gap, minlength=count)
     return [total / number if number else math.nan for total, number in zip(sums, tokens, strict=True)]
-
-
-def token_streams(batch: Batch, learned: Learned, count: int) -> list[dict[str, list[float]]]:
-    """For each of the first `count` trajectories: stream -> one number for each token that it sampled.
-
-    `live` is the log-prob when the token was trained on, `gap` the teacher's minus that; `adv` the advantage;
-    the scored streams have their own names.
-    """
-    streams = {"live": learned.live_M, "adv": batch.adv_M}
-    streams |= {stream.value: flat for stream, flat in batch.streams.items() if flat is not batch.rollout_M}
-    if Stream.TEACHER in batch.streams:
-        streams["gap"] = batch.streams[Stream.TEACHER] - learned.live_M
-    values = {name: flat.tolist() for name, flat in streams.items()}
-    columns: list[list[int]] = [[] for _ in range(count)]
-    for row, sample in enumerate(batch.samples):
-        if sample.trajectory < count:
-            columns[sample.trajectory].extend(range(batch.starts[row], batch.starts[row + 1]))
-    return [{name: [flat[c] for c in mine] for name, flat in values.items()} for mine in columns]
 
 
 def _success(episodes: Sequence[Trajectory], kind: str) -> float:

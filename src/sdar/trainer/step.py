@@ -6,9 +6,9 @@ denominators, and gradients are added up over ranks.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -123,6 +123,8 @@ class Learned:
     """Log-prob of each policy token when it was trained on."""
     first: Sequence[int]
     """Rows of the first mini-batch: their `live_M` is from before any update of this step."""
+    streams: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else is worth seeing of each policy token (M,): its `entropy`, and what the objective shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +169,7 @@ class Learner:
     def learn(self, batch: Batch, step: int, steps: int, told: Told = silent) -> Learned:
         """One pass in shuffled mini-batches, one update each; this is training step `step` of `steps`."""
         parts = mini_batches(len(batch.samples), self.config.mini_batch, [self.seed, step])
-        tally, live_M = Tally(), torch.zeros_like(batch.rollout_M)
+        tally, streams = Tally(), {"live": torch.zeros_like(batch.rollout_M)}
         lr = self.config.lr_at(step, steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -178,7 +180,7 @@ class Learner:
             told(number, len(parts))
             cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
             micro += sum(map(bool, cut))
-            update, loss = self._accumulate(batch, rows, cut, live_M, step)
+            update, loss = self._accumulate(batch, rows, cut, streams, step)
             norm = self._apply(loss)
             if norm is not None:
                 tally.merge(update)
@@ -192,12 +194,18 @@ class Learner:
         if done:
             metrics["objective/loss"] = math.fsum(loss for loss, _ in done) / len(done)
             metrics["optim/grad_norm"] = math.fsum(norm for _, norm in done) / len(done)
-        return Learned(metrics, self.world.sum(live_M), parts[0])
+        whole = self._whole(streams)
+        return Learned(metrics, whole.pop("live"), parts[0], whole)
 
     def _accumulate(
-        self, batch: Batch, rows: Sequence[int], cut: Sequence[list[int]], live_M: Tensor, step: int
+        self,
+        batch: Batch,
+        rows: Sequence[int],
+        cut: Sequence[list[int]],
+        streams: dict[str, Tensor],
+        step: int,
     ) -> tuple[Tally, float]:
-        """Gradients of one mini-batch; its metrics and its loss over all ranks."""
+        """Gradients of one mini-batch; its metrics and its loss over all ranks. Fills in `streams`."""
         tally, total = Tally(), torch.zeros((), device=self.world.device)
         denominators = batch.denominators(rows, sum(map(bool, cut)))
         needs = self.objective.needs
@@ -207,13 +215,24 @@ class Learner:
             if not share:
                 (scores.logp.sum() * 0.0).backward()
                 continue
-            output = self.objective.loss(loss_inputs(batch, share, scores, needs, denominators, step - 1))
+            x = loss_inputs(batch, share, scores, needs, denominators, step - 1)
+            output = self.objective.loss(x)
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()
             tally.add(output.metrics)
-            live_M[batch.columns(share)] = scores.logp.detach()
+            columns = batch.columns(share)
+            for name, value_BT in {"live": x.logp_BT, "entropy": x.entropy_BT, **output.streams}.items():
+                if value_BT is not None:
+                    stream_M = streams.setdefault(name, torch.zeros_like(batch.rollout_M))
+                    stream_M[columns] = value_BT.detach()[x.mask_BT].float()
             total += output.loss.detach()
         return tally, float(self.world.sum(total))
+
+    def _whole(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Streams with the columns of all ranks; a rank without data may lack one."""
+        names = sorted(set().union(*self.world.gather(list(streams))))
+        mine = {name: streams.get(name, torch.zeros_like(streams["live"])) for name in names}
+        return {name: self.world.sum(stream_M) for name, stream_M in mine.items()}
 
     def _apply(self, loss: float) -> float | None:
         """Clip and update; the gradient's norm. If it or the loss is not finite, change nothing: None."""

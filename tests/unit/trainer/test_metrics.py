@@ -8,7 +8,7 @@ from sdar.ops.reduce import WeightedSum
 from sdar.rollout.samples import Sample, SampleReport
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import World
-from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics, token_streams
+from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.step import Learned
 from sdar.trainer.tally import Clock, Tally
 from sdar.types import (
@@ -134,15 +134,3 @@ def test_the_gap_of_an_episode_is_a_mean_over_its_tokens_with_a_teacher() -> Non
     without = batch()
     del without.streams[Stream.TEACHER]
     assert all(map(math.isnan, episode_gaps(without, Learned({}, LIVE, [0]), 2)))
-
-
-def test_streams_of_a_trajectory_join_its_samples() -> None:
-    assert token_streams(batch(), Learned({}, LIVE, [0]), 2) == [
-        {
-            "live": [-1.0, -1.5, -9.0],
-            "adv": [0.5, 0.5, 0.5],
-            "teacher": [-0.5, -2.0, -0.25],
-            "gap": [0.5, -0.5, 8.75],
-        },
-        {"live": [-7.0], "adv": [-0.5], "teacher": [0.0], "gap": [7.0]},
-    ]
