@@ -64,7 +64,8 @@ def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
 
 def overview() -> str:
     """The text of `sdar --help`."""
-    lines = [f"  sdar {name:<12}{first_line(command.run)}" for name, command in COMMANDS.items()]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  sdar {name:<{width}}{first_line(command.run)}" for name, command in COMMANDS.items()]
     title = "Train multi-turn LLM agents with reinforcement learning and self-distillation."
     return "\n".join([title, "", *lines, "", "sdar COMMAND --help shows what a command takes."])
 

@@ -10,6 +10,7 @@ from sdar.commands.base import Command
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
+from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.training import TrainOptions, train, warm_start
 
 COMMANDS: Mapping[str, Command] = {
@@ -20,4 +21,5 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
+    "serve-retriever": Command(serve_retriever, "[RECIPE.toml ...]", ServeOptions, settings=True),
 }

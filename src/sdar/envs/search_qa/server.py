@@ -9,13 +9,13 @@ takes all of them. Needs `pip install 'sdar[retrieval]'`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig
+from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever
 from sdar.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,24 +30,23 @@ MOST = 1_000
 Found = list[tuple[Passage, ...]]
 
 
-def serve_retriever(
-    config: RetrieverConfig,
-    corpus: Path | None,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    top_k: int = TOP_K,
-    max_batch: int = 256,
-) -> None:
-    """Open a retriever and serve it until the process is told to stop.
+def serve(app: "Starlette", host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve `app` until the process is told to stop; port 0 takes a free one.
 
-    `corpus` is for retrievers that name none. Raises `ConfigError` without Starlette and uvicorn, `DataError`
-    for what the retriever lacks.
+    `on_ready` is told the address of `/retrieve` once requests get through. Raises `ConfigError` for an
+    address that cannot be listened on.
     """
-    app = make_app(config.open(corpus), top_k=top_k, max_batch=max_batch)
     import uvicorn
 
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listening.getsockname()[1]}/retrieve")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])
 
 
 def make_app(retriever: Retriever, *, top_k: int = TOP_K, max_batch: int = 256) -> "Starlette":

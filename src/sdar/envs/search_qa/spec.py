@@ -127,7 +127,7 @@ class SearchQASpec(EnvSpec):
             return GeneratedTasks(
                 self.size, split, self.num_train if split == SPLITS[0] else self.num_held_out
             )
-        self.retriever.require(find_corpus(self._directory))
+        self.retriever.require(self.corpus)
         return [
             Task(question.id, question.kind, question) for question in open_questions(self._directory, split)
         ]
@@ -206,8 +206,13 @@ class SearchQASpec(EnvSpec):
             return  # the steps try again, each for itself, and say so
 
     @property
+    def corpus(self) -> Path | None:
+        """The passages beside the questions, if there are any."""
+        return find_corpus(self._directory) if self.data else None
+
+    @property
     def _retriever(self) -> Retriever:
-        return _opened(self.retriever, find_corpus(self._directory), self.patience)
+        return _opened(self.retriever, self.corpus, self.patience)
 
     @property
     def _directory(self) -> Path:

@@ -1,0 +1,41 @@
+"""`sdar serve-retriever`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdar.commands.base import configure, say
+from sdar.config import Layer, read_toml
+from sdar.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Options of `sdar serve-retriever`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; only this machine by default. 0.0.0.0 lets everyone in who can reach it."""
+    port: int = 8000
+    """Port to listen on; 0: a free one."""
+    top_k: int = 3
+    """Passages for a query whose request does not say how many."""
+    max_batch: int = 256
+    """Queries after which a search is full."""
+
+
+def serve_retriever(words: list[str], options: ServeOptions, flags: Layer) -> int:
+    """Serve a search engine for Search-QA over HTTP, as Search-R1 does; prints its address.
+
+    What searches is chosen like for a run: --env.data DIRECTORY, --env.retriever NAME, or recipes. A run uses
+    the server with --env.retriever http --env.retriever.urls ADDRESS.
+    """
+    from sdar.envs.search_qa.server import make_app, serve
+    from sdar.envs.search_qa.spec import SearchQASpec
+
+    base = Layer("sdar serve-retriever", {"env": {"name": "search_qa"}})
+    spec = configure([base, *(read_toml(Path(word)) for word in words)], flags, ServeOptions).env
+    if not isinstance(spec, SearchQASpec):
+        raise ConfigError("sdar serve-retriever searches for the environment search_qa only")
+    spec.retriever.require(spec.corpus)
+    app = make_app(spec.retriever.open(spec.corpus), top_k=options.top_k, max_batch=options.max_batch)
+    serve(app, options.host, options.port, say)
+    return 0

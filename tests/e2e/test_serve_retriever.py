@@ -1,0 +1,66 @@
+"""The search server as a user starts it: its own process, real requests on loopback, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sdar
+from sdar.cli import main
+from sdar.envs.search_qa.http import HttpConfig
+
+pytest.importorskip("starlette", reason="pip install 'sdar[retrieval]'")
+pytest.importorskip("uvicorn", reason="pip install 'sdar[retrieval]'")
+
+TOWNS = ("Velm", "Tarn", "Orso")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    lines = [
+        json.dumps({"id": str(i), "contents": f'"{town}"\n{town} is a town.'}) for i, town in enumerate(TOWNS)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_the_command_serves_both_dialects_until_it_is_stopped(corpus: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(Path(sdar.__file__).parents[1]), "SDAR_DATA": str(corpus / "cache")}
+    command = [sys.executable, "-m", "sdar", "serve-retriever", "--port", "0", "--env.data", str(corpus)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            for dialect in ("query", "queries"):
+                client = HttpConfig(urls=(url,), dialect=dialect).open(None)
+                found = client.search([f"{town} town" for town in TOWNS], 1)
+                assert [passages[0].title for passages in found] == [f'"{town}"' for town in TOWNS]
+        finally:
+            server.send_signal(signal.SIGINT)
+    assert server.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--env toy", "searches for the environment search_qa only"),
+        ("", "there is no corpus"),
+        ("--env.retriever bm26", "unknown retriever 'bm26': did you mean 'bm25'?"),
+        ("--env.data {corpus} --host 192.0.2.1", "cannot listen on 192.0.2.1, port 8000"),
+        ("--prot 80", "--prot: unknown setting: did you mean --port?"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(
+    flags: str,
+    message: str,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SDAR_DATA", str(corpus / "cache"))
+    assert main(["serve-retriever", *flags.format(corpus=corpus).split()]) == 2
+    assert message in capsys.readouterr().err
