@@ -136,18 +136,23 @@ class EvalResult:
         return cls(outcomes=outcomes, **{name: data[name] for name in names})
 
 
+def require_same_panel(results: Sequence[EvalResult]) -> None:
+    """Raise `ConfigError` unless all were played on the same panel."""
+    for other in results[1:]:
+        if other.fingerprint != results[0].fingerprint:
+            raise ConfigError(
+                f"results on different panels cannot be compared: {results[0].panel} "
+                f"({results[0].fingerprint[:8]}) and {other.panel} ({other.fingerprint[:8]})"
+            )
+
+
 def difference(before: EvalResult, after: EvalResult) -> Interval:
     """Success of `after` minus that of `before`, paired task by task, with a bootstrap interval over tasks.
 
     Raises `ConfigError` when the two were not played on the same panel.
     """
-    if before.fingerprint != after.fingerprint:
-        raise ConfigError(
-            f"results on different panels cannot be compared: {before.panel} ({before.fingerprint[:8]}) "
-            f"and {after.panel} ({after.fingerprint[:8]})"
-        )
-    gains = [b.rate - a.rate for a, b in zip(before.outcomes, after.outcomes, strict=True)]
-    return _bootstrap(gains)
+    require_same_panel([before, after])
+    return bootstrap([b.rate - a.rate for a, b in zip(before.outcomes, after.outcomes, strict=True)])
 
 
 def rate_interval(successes: Sequence[Sequence[bool]]) -> Interval:
@@ -158,7 +163,7 @@ def rate_interval(successes: Sequence[Sequence[bool]]) -> Interval:
     rates = [sum(task) / len(task) for task in successes]
     if len(set(rates)) == 1 or all(len(task) == 1 for task in successes):
         return wilson(math.fsum(rates), len(rates))
-    return _bootstrap(rates)
+    return bootstrap(rates)
 
 
 def wilson(successes: float, trials: int) -> Interval:
@@ -175,7 +180,7 @@ def wilson(successes: float, trials: int) -> Interval:
     return Interval(rate, max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))
 
 
-def _bootstrap(values: Sequence[float]) -> Interval:
+def bootstrap(values: Sequence[float] | np.ndarray) -> Interval:
     """Mean with its percentile bootstrap interval, drawn with a fixed seed."""
     array = np.asarray(values)
     drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
