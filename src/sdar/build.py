@@ -112,7 +112,7 @@ class Watcher:
         newest = latest(run.checkpoints)
         first = step_of(newest) + 1 if newest else 0
         self._shown = shown
-        self._trackers = Trackers(config.trackers if world.is_main else (), run.path, first)
+        self._trackers = Trackers(config.trackers if world.is_main else (), run, first)
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
         """See `sdar.trainer.loop.Progress`."""

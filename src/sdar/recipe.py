@@ -29,7 +29,7 @@ from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import RolloutConfig
 from sdar.runlog import check_writable
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
-from sdar.trackers import trackers
+from sdar.trackers import check_trackers
 from sdar.trainer.checkpoint import CheckpointConfig
 from sdar.trainer.loop import TrainConfig
 from sdar.trainer.step import OptimConfig, Schedule
@@ -53,7 +53,7 @@ class RunConfig:
     plugins: tuple[str, ...] = ()
     """Python files or modules to import first, which register objectives or environments. Their code runs."""
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Where metrics go besides metrics.jsonl."""
+    """Where metrics go besides metrics.jsonl; `sdar list trackers` names them."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The course of the run."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -122,8 +122,7 @@ def import_plugin(name: str) -> None:
 def check(config: RunConfig) -> None:
     """Find what cannot work before anything heavy is loaded. Raises an `SdarError`."""
     check_writable(config.out)
-    for name in config.trackers:
-        trackers[name]
+    check_trackers(config.trackers)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)
     if not len(tasks):

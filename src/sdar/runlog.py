@@ -1,6 +1,6 @@
 """The run directory: all that a run leaves behind, and the only link between training and reading. No torch.
 
-    meta.json                       format, creation time, command line, versions of Python and packages
+    meta.json                       format, id, creation time, command line, versions of Python and packages
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     trajectories/step-000001.jsonl.gz   one object an episode, see `trajectory_record`
@@ -14,8 +14,9 @@
 Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` grows by lines.
 A number that is not finite is null.
 
-Formats: 2 added `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` of a trajectory's turns, and
-the streams `gate` and `entropy`. Everything here reads format 1 too; what a run lacks is left out.
+Formats: 2 added `id` to meta.json, `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` of a
+trajectory's turns, and the streams `gate` and `entropy`. Everything here reads format 1 too; what a run lacks
+is left out.
 """
 
 import gzip
@@ -24,6 +25,7 @@ import math
 import os
 import platform
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -90,6 +92,7 @@ class RunDir:
         run = cls(_claim(out, name, exact))
         meta = {
             "format": FORMAT,
+            "id": uuid.uuid4().hex,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": sys.argv,
             "platform": platform.platform(),
@@ -107,7 +110,7 @@ class RunDir:
             raise CheckpointError(f"{path} is not a run directory (it has no meta.json)")
         found = run.meta["format"]
         if found > FORMAT:
-            raise CheckpointError(f"{path} has run format {found}; this sdar reads up to {FORMAT}")
+            raise CheckpointError(f"{path} has run format {found}; this sdar reads up to {FORMAT}: update it")
         return run
 
     @property
@@ -115,6 +118,11 @@ class RunDir:
         """What `meta.json` holds."""
         meta: dict[str, Any] = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
         return meta
+
+    @property
+    def id(self) -> str:
+        """What no other run is called; a run of format 1 has only its name."""
+        return str(self.meta.get("id", self.path.name))
 
     @property
     def config_file(self) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from sdar.cli import main
 from sdar.runlog import RunDir, read_metrics, read_trajectories, trajectory_steps
+from sdar.trackers import trackers
 
 SKILL = "---\nname: walk\nsummary: walk to the door.\n---\nWalk to the door.\n"
 RECIPE = """
@@ -40,6 +41,17 @@ group_size = 2
 max_tokens = 6
 [eval]
 panel = "held_out"
+"""
+
+TRACKERS = """
+from sdar.trackers import Tracker, trackers
+
+def crash(self, *args):
+    raise RuntimeError("no connection")
+
+for method in ("__init__", "log", "close"):
+    methods = dict.fromkeys(("__init__", "log", "close"), lambda self, *args: None) | {method: crash}
+    trackers.register(f"broken-{method.strip('_')}")(type("Broken", (Tracker,), methods))
 """
 
 
@@ -108,3 +120,19 @@ def test_warm_start_command(recipe: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "success without skills:" in out
     assert "success with skills:" in out
     assert (Path(out.splitlines()[-1]) / "model.safetensors").is_file()
+
+
+def test_a_run_outlives_its_trackers(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trackers of a plugin that crash when they start, log or close."""
+    for name in ("init", "log", "close"):
+        monkeypatch.delitem(trackers._table, f"broken-{name}", raising=False)
+    plugin = tmp_path / "broken_trackers.py"
+    plugin.write_text(TRACKERS)
+    names = ["tensorboard", "broken-init", "broken-log", "broken-close"]
+    flags = ["--plugins", str(plugin), "--trackers", *names, "--train.steps", "1"]
+    assert main(["train", recipe, *flags]) == 0
+    run = RunDir(tmp_path / "runs" / "tiny")
+    assert [line["step"] for line in read_metrics(run)] == [0, 1]
+    assert caplog.text.count("RuntimeError: no connection") == 3

@@ -8,6 +8,7 @@ import pytest
 
 from sdar.errors import CheckpointError, ConfigError
 from sdar.runlog import (
+    FORMAT,
     Notes,
     RunDir,
     check_writable,
@@ -63,7 +64,8 @@ TRAJECTORY = Trajectory(
 def test_create_and_open(run: RunDir) -> None:
     again = RunDir.open(run.path)
     assert again.config_file.read_text() == "seed = 1\n"
-    assert again.meta["format"] == 2
+    assert again.meta["format"] == FORMAT
+    assert again.id != RunDir.create(run.path.parent, "other", "").id
     assert {"python", "numpy"} <= set(again.meta["versions"])
     assert again.meta["command"]
 
@@ -193,8 +195,8 @@ def test_find_run(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(run: RunDir) -> None:
-    write_atomic(run.path / "meta.json", json.dumps({"format": 3}))
-    with pytest.raises(CheckpointError, match="format 3; this sdar reads up to 2"):
+    write_atomic(run.path / "meta.json", json.dumps({"format": FORMAT + 1}))
+    with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}; this sdar reads up to {FORMAT}: update"):
         RunDir.open(run.path)
 
 
