@@ -25,7 +25,8 @@ from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints
 from sdar.trainer.distributed import World, shard
 from sdar.trainer.loop import TrainConfig, Trainer
 from sdar.trainer.metrics import rollout_metrics
-from sdar.trainer.step import Learner, OptimConfig, Reference, make_optimizer
+from sdar.trainer.step import Learner, OptimConfig, make_optimizer
+from sdar.trainer.teachers import Parts, StartOfStep, TeacherConfig, Weights
 from sdar.types import Step
 
 torch.set_num_threads(1)
@@ -71,6 +72,7 @@ def tiny_trainer(
     rollout: RolloutConfig | None = None,
     optim: OptimConfig | None = None,
     checkpoint: CheckpointConfig | None = None,
+    teacher: TeacherConfig | None = None,
     **train: Any,
 ) -> Trainer:
     """All parts of a run in `path`, which is made or continued."""
@@ -80,10 +82,11 @@ def tiny_trainer(
     chat, spec = Chat(tiny_tokenizer()), LooseSpec(max_turns=4)
     engine = HFEngine(tiny_model(), stop_ids=chat.stop_ids)
     policy = Policy(tiny_model())
-    reference = Reference.of(policy)
+    reference = Weights.frozen(policy)
     shard(policy, world)
     if reference.is_copy:
         shard(reference.policy, world)
+    parts = Parts(policy=policy, reference=reference, load=lambda path: Policy(tiny_model(seed=int(path))))
     skills = SkillBank("toy", (Skill("walk", "", "Walk.", "Walk to the door."),))
     collector = Collector(spec, engine, chat, rollout)
 
@@ -111,6 +114,7 @@ def tiny_trainer(
             world=world,
             temperature=rollout.temperature,
             reference=reference,
+            teacher=(teacher or StartOfStep()).make(parts),
         ),
         checkpoints=Checkpoints(
             run.checkpoints,

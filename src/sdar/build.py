@@ -9,10 +9,10 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging
 
 from sdar.config import to_toml
-from sdar.errors import ContextOverflow
+from sdar.errors import ConfigError, ContextOverflow
 from sdar.evaluate import Collects, evaluate
 from sdar.model.chat import Chat
-from sdar.model.load import load_model, load_tokenizer, save_model
+from sdar.model.load import ModelConfig, load_model, load_tokenizer, save_model
 from sdar.model.policy import Policy
 from sdar.objectives.base import Stream
 from sdar.progress import Display, display
@@ -28,7 +28,8 @@ from sdar.trackers import Trackers
 from sdar.trainer.checkpoint import Checkpoints, latest, step_of
 from sdar.trainer.distributed import World, join, shard
 from sdar.trainer.loop import Progress, Trainer
-from sdar.trainer.step import Learner, Reference, make_optimizer
+from sdar.trainer.step import Learner, make_optimizer
+from sdar.trainer.teachers import Parts, Teacher, Weights
 from sdar.trainer.warm_start import WarmStart
 from sdar.types import ContextMode
 
@@ -178,7 +179,7 @@ def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContex
     if skills is not None:
         messages = skills.apply(messages, skills.select(task, first.goal))
     length = len(chat.render(messages)) + config.rollout.max_tokens
-    limit = AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings
+    limit = context_of(model)
     if length > limit:
         raise ContextOverflow(
             f"the first prompt of task '{task.id}' and an answer of {config.rollout.max_tokens} tokens make "
@@ -187,12 +188,24 @@ def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContex
 
 
 def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
-    """The policy with its optimizer, sharded over all ranks."""
+    """The policy with its optimizer and the models it is compared with, sharded over all ranks."""
     policy = Policy(load_model(config.model, start, world.device))
-    reference = Reference.of(policy) if Stream.REF in config.objective.needs else None
-    shard(policy, world, config.model.compute_dtype)
+    needs, dtype = config.objective.needs, config.model.compute_dtype
+    taught = Stream.TEACHER in needs
+    kept = Stream.REF in needs or (taught and config.teacher.needs_reference)
+    reference = Weights.frozen(policy) if kept else None
+    shard(policy, world, dtype)
     if reference is not None and reference.is_copy:
-        shard(reference.policy, world, config.model.compute_dtype)
+        shard(reference.policy, world, dtype)
+
+    def load(path: str) -> Policy:
+        check_teacher(path, start)
+        frozen = load_model(ModelConfig(), path, world.device, param_dtype=dtype).requires_grad_(False)
+        other = Policy(frozen)
+        shard(other, world, dtype)
+        return other
+
+    parts = Parts(policy=policy, reference=reference, load=load)
     return Learner(
         policy=policy,
         optimizer=make_optimizer(policy, config.optim),
@@ -202,7 +215,27 @@ def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
         seed=config.train.seed,
         temperature=config.rollout.temperature,
         reference=reference,
+        teacher=config.teacher.make(parts) if taught else Teacher(),
     )
+
+
+def check_teacher(path: Path | str, policy: Path) -> None:
+    """Refuse a second model that reads other tokens than the policy, or fewer, before weights are loaded."""
+    theirs, ours = (load_tokenizer(each).get_vocab() for each in (path, policy))
+    if theirs != ours:
+        token = min(token for token, _ in theirs.items() ^ ours.items())
+        raise ConfigError(
+            f"a teacher must share the policy's tokenizer, and the vocabulary of {path} is not that of "
+            f"{policy}: there '{token}' is {theirs.get(token, 'missing')}, here {ours.get(token, 'missing')}"
+        )
+    there, here = context_of(path), context_of(policy)
+    if there < here:
+        raise ConfigError(f"the teacher at {path} has a context of {there} tokens, the policy one of {here}")
+
+
+def context_of(model: Path | str) -> int:
+    """Tokens that a model can read."""
+    return int(AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings)
 
 
 def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> HFEngine:

@@ -33,6 +33,7 @@ from sdar.trackers import check_trackers
 from sdar.trainer.checkpoint import CheckpointConfig
 from sdar.trainer.loop import TrainConfig
 from sdar.trainer.step import OptimConfig, Schedule
+from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
 from sdar.trainer.warm_start import WarmStartConfig
 from sdar.values import convert
 
@@ -64,6 +65,8 @@ class RunConfig:
     """What is played; `--env NAME` chooses."""
     objective: Annotated[Objective, objectives] = field(default_factory=SDAR)
     """The algorithm; `--objective NAME` chooses."""
+    teacher: Annotated[TeacherConfig, teachers] = field(default_factory=StartOfStep)
+    """Whose weights the teacher has; `--teacher NAME` chooses."""
     skills: SkillsConfig = field(default_factory=lambda: SkillsConfig(detail=Detail.SUMMARY))
     """What the teacher knows."""
     rollout: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_tokens=16))

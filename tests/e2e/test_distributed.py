@@ -21,6 +21,7 @@ from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
+SHARED = ("default", "idle-rank", "ema", "live")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("two")
     paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), "default", "idle-rank"]
+    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), *SHARED]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
@@ -45,7 +46,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("name", ["default", "idle-rank"])
+@pytest.mark.parametrize("name", SHARED)
 def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path / name, world, **SETUPS[name])
     trainer.train()
@@ -66,11 +67,15 @@ def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_
     assert apart < 1e-4 * moved
 
 
-def test_a_checkpoint_of_two_ranks_is_continued_by_one(two_ranks: Path, world: World, tmp_path: Path) -> None:
-    alone = tiny_trainer(tmp_path / "default", world, steps=4)
+@pytest.mark.parametrize("name", ["default", "ema"])
+def test_a_checkpoint_of_two_ranks_is_continued_by_one(
+    name: str, two_ranks: Path, world: World, tmp_path: Path
+) -> None:
+    setup = SETUPS[name] | {"steps": 4}
+    alone = tiny_trainer(tmp_path / "alone", world, **setup)
     alone.train()
-    shutil.copytree(two_ranks / "default", tmp_path / "moved")
-    moved = tiny_trainer(tmp_path / "moved", world, steps=4)
+    shutil.copytree(two_ranks / name, tmp_path / "moved")
+    moved = tiny_trainer(tmp_path / "moved", world, **setup)
     assert moved.train() == 4
     last, expected = read_metrics(moved.run)[-1], read_metrics(alone.run)[-1]
     for metric in ("objective/loss", "optim/grad_norm", "eval/entropy"):

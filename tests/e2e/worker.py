@@ -12,6 +12,7 @@ from tests.runs import tiny_trainer
 from sdar.rollout.collector import RolloutConfig
 from sdar.trainer.distributed import join
 from sdar.trainer.step import OptimConfig
+from sdar.trainer.teachers import Live, MovingAverage
 from sdar.types import ContextMode
 
 SETUPS: dict[str, dict[str, Any]] = {
@@ -23,6 +24,8 @@ SETUPS: dict[str, dict[str, Any]] = {
         "optim": OptimConfig(lr=1e-3, mini_batch=1),
         "old_logps": "recompute",
     },
+    "ema": {"steps": 2, "teacher": MovingAverage(decay=0.5)},
+    "live": {"steps": 2, "teacher": Live()},
     "endless": {"steps": 10_000},
 }
 

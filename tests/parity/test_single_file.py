@@ -18,7 +18,8 @@ from sdar.rollout.samples import Sample
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import join
-from sdar.trainer.step import Learner, OptimConfig, Reference, Stream, make_optimizer
+from sdar.trainer.step import Learner, OptimConfig, Stream, make_optimizer
+from sdar.trainer.teachers import Weights
 from sdar.types import Completion, ContextMode, EndReason, Group, Observation, StopReason, Trajectory, Turn
 
 FILE = Path(__file__).parents[2] / "examples" / "single_file_sdar.py"
@@ -100,7 +101,7 @@ def test_loss_and_gradient_agree(single):
             objective=SDAR(coef=config.coef),
             config=OptimConfig(lr=0.0, max_grad_norm=0.0, micro_tokens=300),
             world=world,
-            reference=Reference(Policy(reference)),
+            reference=Weights(Policy(reference)),
         )
         samples = package_samples(episodes)
         batch = Batch.build(samples, package_advantages(episodes, config.group), world.device)

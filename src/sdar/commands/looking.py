@@ -42,6 +42,7 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
     from sdar.skills.bank import SkillBank, builtin_banks
     from sdar.skills.retrieval import retrievals
     from sdar.trackers import trackers
+    from sdar.trainer.teachers import teachers
 
     env = config.env
     return {
@@ -51,6 +52,7 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
         "banks": {name: f"{len(SkillBank.load(name).skills)} skills" for name in builtin_banks()},
         "retrievals": {name: first_line(retrievals[name]) for name in retrievals},
         "gates": {name: first_line(gates[name].rule) for name in gates},
+        "teachers": {name: first_line(teachers[name]) for name in teachers},
         "estimators": {name: first_line(estimators[name]) for name in estimators},
         "trackers": {name: first_line(trackers[name]) for name in trackers},
     }

@@ -4,8 +4,9 @@
         state/    policy and optimizer in the sharded format of torch.distributed.checkpoint; any number of
         ranks reads it model/    the policy as a transformers model with its tokenizer state.json
 
-A directory without the ending `.tmp` is complete. Nothing else is kept: all randomness follows from the seed
-and the step, and the reference policy is the initial one.
+A directory without the ending `.tmp` is complete. `state/` also holds the average of a teacher that has one.
+Nothing else is kept: all randomness follows from the seed and the step, and the reference policy is the
+initial one.
 """
 
 import json
@@ -24,6 +25,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from sdar.errors import CheckpointError, ConfigError
 from sdar.model.policy import Policy
 from sdar.trainer.distributed import World
+from sdar.trainer.teachers import Average
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
@@ -71,7 +73,9 @@ class Checkpoints:
     world: World
     export: Callable[[Path], object]
 
-    def save(self, step: int, policy: Policy, optimizer: torch.optim.Optimizer) -> Path:
+    def save(
+        self, step: int, policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> Path:
         """Write the state after `step` steps (collective), unless it is there.
 
         A crash at any moment leaves the earlier checkpoints usable.
@@ -85,7 +89,7 @@ class Checkpoints:
                 shutil.rmtree(left)
             partial.mkdir(parents=True)
         self.world.barrier()
-        dcp.save(_state(policy, optimizer), checkpoint_id=partial / "state")
+        dcp.save(_state(policy, optimizer, average), checkpoint_id=partial / "state")
         if self.world.is_main:
             self.export(partial / "model")
             (partial / "state.json").write_text(json.dumps({"format": FORMAT, "step": step}) + "\n")
@@ -95,8 +99,10 @@ class Checkpoints:
         self.world.barrier()
         return path
 
-    def load(self, path: Path, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
-        """Restore policy and optimizer (collective); the number of steps done."""
+    def load(
+        self, path: Path, policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> int:
+        """Restore policy, optimizer and average (collective); the number of steps done."""
         step = step_of(path)
         try:
             found = json.loads((path / "state.json").read_text())["format"]
@@ -104,7 +110,7 @@ class Checkpoints:
             raise CheckpointError(f"{path} is not a usable checkpoint: {error}") from error
         if found != FORMAT:
             raise CheckpointError(f"{path} has checkpoint format {found}; this version reads format {FORMAT}")
-        state = _state(policy, optimizer)
+        state = _state(policy, optimizer, average)
         try:
             dcp.load(state, checkpoint_id=path / "state")
         except (dcp.CheckpointException, RuntimeError, ValueError) as error:
@@ -119,9 +125,10 @@ class Checkpoints:
         return step
 
 
-def _state(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _state(policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:
     model, optim = get_state_dict(policy, optimizer, options=_TRAINABLE)
-    return {"policy": model, "optimizer": optim}
+    state = {"policy": model, "optimizer": optim}
+    return state if average is None else state | {"average": dict(average.tensors)}
 
 
 def _reason(error: BaseException) -> str:

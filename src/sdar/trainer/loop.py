@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+from torch.optim import Optimizer
 
 from sdar.advantages import AdvantageConfig, advantages
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
+from sdar.model.policy import Policy
 from sdar.objectives.base import Stream
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
@@ -30,6 +32,7 @@ from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, t
 from sdar.trainer.record import take_notes
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock
+from sdar.trainer.teachers import Average
 from sdar.trainer.weight_sync import sync_weights
 from sdar.types import Group, Task, Trajectory
 
@@ -124,7 +127,7 @@ class Trainer:
                 self._log(done, metrics)
                 stop = self.learner.world.any(asked())
                 if stop or done == steps or done % self.checkpoints.config.every == 0:
-                    self.checkpoints.save(done, self.learner.policy, self.learner.optimizer)
+                    self.checkpoints.save(done, *self._state)
         return done
 
     def step(self, step: int) -> dict[str, float]:
@@ -211,10 +214,15 @@ class Trainer:
             self.run.log_metrics(step, metrics)
             self.progress.step(step, metrics)
 
+    @property
+    def _state(self) -> tuple[Policy, Optimizer, Average | None]:
+        """What a checkpoint holds beside the step."""
+        return self.learner.policy, self.learner.optimizer, self.learner.teacher.average
+
     def _restore(self) -> int:
         """Load the newest checkpoint, forget what was logged after it, and give the engine the weights."""
         path = latest(self.run.checkpoints)
-        done = self.checkpoints.load(path, self.learner.policy, self.learner.optimizer) if path else 0
+        done = self.checkpoints.load(path, *self._state) if path else 0
         if self.learner.world.is_main:
             self.run.truncate_after(done if path else -1)
         sync_weights(self.learner.policy, self.engine)

@@ -4,10 +4,9 @@ Any number of ranks works on one batch: each takes its micro-batches, losses are
 denominators, and gradients are added up over ranks.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,6 +21,7 @@ from sdar.objectives.base import Objective, Stream
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
 from sdar.trainer.distributed import World, full
 from sdar.trainer.tally import Tally
+from sdar.trainer.teachers import Teacher, Weights
 
 Told = Callable[[int, int], None]
 """Is told (done, total) before each micro-batch or update."""
@@ -94,27 +94,6 @@ def make_optimizer(policy: Policy, config: OptimConfig) -> torch.optim.AdamW:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The frozen initial policy: a copy, or the policy itself with its adapters off."""
-
-    policy: Policy
-    context: Callable[[], AbstractContextManager[object]] = nullcontext
-
-    @classmethod
-    def of(cls, policy: Policy) -> "Reference":
-        """Remember `policy` as it is now; call it before sharding, and shard a copy (`is_copy`) likewise."""
-        adapters_off = getattr(policy.model, "disable_adapter", None)
-        if adapters_off is not None:
-            return cls(policy, adapters_off)
-        return cls(copy.deepcopy(policy).requires_grad_(False))
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether it has weights of its own."""
-        return self.context is nullcontext
-
-
-@dataclass(frozen=True)
 class Learned:
     """What came out of the updates of one step."""
 
@@ -139,31 +118,36 @@ class Learner:
     seed: int = 0
     temperature: float = 1.0
     """Of the distribution that the log-probs are taken in: that of the rollout."""
-    reference: Reference | None = None
+    reference: Weights | None = None
+    teacher: Teacher = field(default_factory=Teacher)
 
     def __post_init__(self) -> None:
         if Stream.REF in self.objective.needs and self.reference is None:
             raise ConfigError("the objective needs a reference policy, and none was built")
 
     @torch.no_grad()
-    def score(self, batch: Batch, stream: Stream, told: Told = silent) -> Tensor:
+    def score(
+        self, batch: Batch, stream: Stream, told: Told = silent, rows: Sequence[int] | None = None
+    ) -> Tensor:
         """Log-probs (M,) of the batch's policy tokens by the current weights, the teacher or the reference.
 
-        Samples without a teacher have 0 for the teacher's.
+        Other rows than `rows` (by default all) and samples without a teacher have 0.
         """
         teacher = stream is Stream.TEACHER
         lengths = batch.teacher_lengths if teacher else batch.lengths
-        todo = batch.taught if teacher else range(len(lengths))
+        todo = range(len(lengths)) if rows is None else rows
+        if teacher:
+            todo = sorted(set(batch.taught).intersection(todo))
         out_M = torch.zeros_like(batch.rollout_M)
         cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
         with self._scorer(stream) as policy:
             mine = self._mine(cut)
-            for number, rows in enumerate(mine):
+            for number, share in enumerate(mine):
                 told(number, len(mine))
-                packed = pack([batch.samples[row] for row in rows], self.world.device, teacher=teacher)
+                packed = pack([batch.samples[row] for row in share], self.world.device, teacher=teacher)
                 logp_M = policy(packed, temperature=self.temperature).logp
-                if rows:
-                    out_M[batch.columns(rows)] = logp_M
+                if share:
+                    out_M[batch.columns(share)] = logp_M
         return self.world.sum(out_M)
 
     def learn(self, batch: Batch, step: int, steps: int, told: Told = silent) -> Learned:
@@ -175,9 +159,11 @@ class Learner:
             group["lr"] = lr
         done: list[tuple[float, float]] = []
         micro = 0
-        self.policy.train()
         for number, rows in enumerate(parts):
             told(number, len(parts))
+            if number and self.teacher.each_update:
+                self._refresh(batch, rows)
+            self.policy.train()
             cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
             micro += sum(map(bool, cut))
             update, loss = self._accumulate(batch, rows, cut, streams, step)
@@ -196,6 +182,12 @@ class Learner:
             metrics["optim/grad_norm"] = math.fsum(norm for _, norm in done) / len(done)
         whole = self._whole(streams)
         return Learned(metrics, whole.pop("live"), parts[0], whole)
+
+    def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
+        """Score the teacher of `rows` again, where it is scored at all."""
+        if Stream.TEACHER in batch.streams:
+            columns = batch.columns(rows)
+            batch.streams[Stream.TEACHER][columns] = self.score(batch, Stream.TEACHER, rows=rows)[columns]
 
     def _accumulate(
         self,
@@ -241,6 +233,8 @@ class Learner:
         usable = math.isfinite(loss) and math.isfinite(norm)
         if usable:
             self.optimizer.step()
+            if self.teacher.average is not None:
+                self.teacher.average.update()
         self.optimizer.zero_grad()
         return norm if usable else None
 
@@ -249,10 +243,10 @@ class Learner:
 
     @contextmanager
     def _scorer(self, stream: Stream) -> Iterator[Policy]:
-        """The policy in evaluation mode, or the reference; afterwards its parameters are shards again."""
-        reference = self.reference if stream is Stream.REF else None
-        policy = reference.policy if reference else self.policy
-        with reference.context() if reference else nullcontext():
-            yield policy.eval()
-        if isinstance(policy, FSDPModule):
-            policy.reshard()
+        """What scores a stream, in evaluation mode; afterwards its parameters are shards again."""
+        chosen = {Stream.REF: self.reference, Stream.TEACHER: self.teacher.weights}.get(stream)
+        weights = chosen or Weights(self.policy)
+        with weights.context():
+            yield weights.policy.eval()
+            if isinstance(weights.policy, FSDPModule):
+                weights.policy.reshard()

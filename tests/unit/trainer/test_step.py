@@ -14,7 +14,8 @@ from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample
 from sdar.trainer.batch import Batch, pack
 from sdar.trainer.distributed import World, full, shard
-from sdar.trainer.step import Learner, OptimConfig, Reference, Schedule, make_optimizer
+from sdar.trainer.step import Learner, OptimConfig, Schedule, make_optimizer
+from sdar.trainer.teachers import Weights
 
 BODY = 12
 
@@ -40,7 +41,7 @@ def make(
     **optim: Any,
 ) -> tuple[Learner, Batch]:
     policy = Policy(model or tiny_model())
-    frozen = Reference.of(policy) if reference else None
+    frozen = Weights.frozen(policy) if reference else None
     shard(policy, world, compute_dtype)
     if frozen is not None and frozen.is_copy:
         shard(frozen.policy, world, compute_dtype)

@@ -1,0 +1,192 @@
+"""Teachers by name: whose weights score the teacher's context. What that context holds is another choice.
+
+A `TeacherConfig` makes a `Teacher`, which says what to score with, whether to score again before an update,
+and what to do after one.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from sdar.errors import ConfigError
+from sdar.model.policy import Policy
+from sdar.registry import Registry
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A policy to score with, and what must hold meanwhile."""
+
+    policy: Policy
+    context: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    @classmethod
+    def frozen(cls, policy: Policy) -> "Weights":
+        """`policy` as it is now: a copy, or the policy itself with its adapters off.
+
+        Call it before sharding, and shard a copy (`is_copy`) likewise.
+        """
+        adapters_off = getattr(policy.model, "disable_adapter", None)
+        if adapters_off is not None:
+            return cls(policy, adapters_off)
+        return cls(copy.deepcopy(policy).requires_grad_(False))
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it has weights of its own."""
+        return self.context is nullcontext
+
+
+class Average:
+    """An exponential moving average of a policy's trained weights; each rank averages its own shards."""
+
+    def __init__(self, policy: Policy, decay: float) -> None:
+        """Start from the present weights; call it after sharding and outside a forward pass."""
+        self._decay = decay
+        self._live = {name: p for name, p in policy.named_parameters() if p.requires_grad}
+        self.tensors: Mapping[str, Tensor] = {name: p.detach().clone() for name, p in self._live.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Average <- decay * average + (1 - decay) * weights."""
+        for live, mean in self._pairs():
+            mean.lerp_(live, 1 - self._decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside the block the policy has the averaged weights; its own come back bit for bit."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for live, mean in self._pairs():
+            kept = live.clone()
+            live.copy_(mean)
+            mean.copy_(kept)
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for name, live in self._live.items():
+            yield _local(live.detach()), _local(self.tensors[name])
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What the trainer does for a teacher. The default is the policy at the start of the step."""
+
+    weights: Weights | None = None
+    """What scores; None is the policy."""
+    each_update: bool = False
+    """Score again before every update of a step but the first."""
+    average: Average | None = None
+    """Updated after every update of the policy, and saved with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a teacher can be made of, sharded and on its device."""
+
+    policy: Policy
+    reference: Weights | None
+    """The frozen initial policy, where it is kept."""
+    load: Callable[[str], Policy]
+    """A frozen model from a directory or hub name; `ConfigError` if its tokens are not the policy's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig(ABC):
+    """Whose weights the teacher has."""
+
+    needs_reference: ClassVar[bool] = False
+    """Whether the frozen initial policy must be kept."""
+
+    @abstractmethod
+    def make(self, parts: Parts) -> Teacher:
+        """The teacher of a run."""
+
+
+teachers: Registry[type[TeacherConfig]] = Registry("teacher")
+
+
+@teachers.register("start-of-step")
+@dataclass(frozen=True, kw_only=True)
+class StartOfStep(TeacherConfig):
+    """The policy at the start of the step, scored once. Source: the published code of arXiv 2605.15155."""
+
+    def make(self, parts: Parts) -> Teacher:
+        """The default."""
+        return Teacher()
+
+
+@teachers.register("live")
+@dataclass(frozen=True, kw_only=True)
+class Live(TeacherConfig):
+    """The policy as it is, scored before every update. Source: the objective as arXiv 2605.15155 writes it.
+
+    It differs from `start-of-step` where a step has several updates (`optim.mini_batch`).
+    """
+
+    def make(self, parts: Parts) -> Teacher:
+        """The policy, again and again."""
+        return Teacher(each_update=True)
+
+
+@teachers.register("ema")
+@dataclass(frozen=True, kw_only=True)
+class MovingAverage(TeacherConfig):
+    """A moving average of the policy's weights. Source: Mean Teacher, arXiv 1703.01780.
+
+    It is updated after every optimizer update and scores once a step.
+    """
+
+    decay: float = 0.99
+    """Share of the average that stays at an update."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ConfigError(f"teacher.decay must be at least 0 and below 1, not {self.decay}")
+
+    def make(self, parts: Parts) -> Teacher:
+        """The policy with other weights in it while it scores."""
+        average = Average(parts.policy, self.decay)
+        return Teacher(Weights(parts.policy, average.in_place), average=average)
+
+
+@teachers.register("reference")
+@dataclass(frozen=True, kw_only=True)
+class Reference(TeacherConfig):
+    """The frozen initial policy. Source: OPSD, arXiv 2601.18734, whose teacher stays fixed."""
+
+    needs_reference: ClassVar[bool] = True
+
+    def make(self, parts: Parts) -> Teacher:
+        """What the reference KL is measured to."""
+        return Teacher(parts.reference)
+
+
+@teachers.register("model")
+@dataclass(frozen=True, kw_only=True)
+class SecondModel(TeacherConfig):
+    """Another model, which shares the tokenizer. Source: on-policy distillation, arXiv 2306.13649."""
+
+    path: str
+    """A directory or a Hugging Face hub name."""
+
+    def make(self, parts: Parts) -> Teacher:
+        """The other model, frozen."""
+        return Teacher(Weights(parts.load(self.path)))
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's shard of a tensor, sharing its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
