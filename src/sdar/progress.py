@@ -118,10 +118,10 @@ def display(steps: int, *, main: bool = True, console: Console | None = None) ->
 
 
 def headlines(metrics: Mapping[str, float]) -> list[str]:
-    """The few numbers worth a place on a line.
+    """The few numbers worth a place on a line; what failed in an environment is always one of them.
 
-    >>> headlines({"rollout/success": 0.5, "optim/skipped": 0, "eval/success": 0.25})
-    ['success 50.0 %', 'panel 25.0 %']
+    >>> headlines({"rollout/success": 0.5, "optim/skipped": 0, "rollout/failed_searches": 0.25})
+    ['success 50.0 %', '0.25 failed searches an episode']
     """
     shown = []
     if "rollout/success" in metrics:
@@ -130,6 +130,9 @@ def headlines(metrics: Mapping[str, float]) -> list[str]:
         shown.append(f"panel {100 * metrics['eval/success']:.1f} %")
     if "objective/loss" in metrics:
         shown.append(f"loss {metrics['objective/loss']:+.4f}")
+    for name, value in metrics.items():
+        if name.startswith("rollout/failed_") and value:
+            shown.append(f"{value:.2g} {name.removeprefix('rollout/').replace('_', ' ')} an episode")
     if metrics.get("optim/skipped"):
         shown.append(f"{metrics['optim/skipped']:.0f} updates skipped (not finite)")
     if "time/step_s" in metrics:

@@ -1,5 +1,6 @@
 """What a finished run shows: the learning curve as a picture and a short table. Reads run directories."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,22 +125,25 @@ def result_table(before: EvalResult, after: EvalResult | None = None) -> Table:
     table.add_column("tasks", justify="right")
     for name in ("success",) if after is None else ("before", "trained", "gain, points"):
         table.add_column(name, justify="right")
+    sizes = Counter(outcome.kind for outcome in before.outcomes)
     for kind, rate in before.by_kind.items():
-        count = sum(outcome.kind == kind for outcome in before.outcomes)
-        table.add_row(
-            kind, str(count), *([str(rate)] if after is None else _change(rate, after.by_kind[kind]))
-        )
+        cells = [str(rate)] if after is None else _values(rate.value, after.by_kind[kind].value)
+        table.add_row(kind, str(sizes[kind]), *cells)
     table.add_section()
     whole = [str(before.success)]
     if after is not None:
         whole += [str(after.success), _points(difference(before, after))]
     table.add_row("all", str(len(before.outcomes)), *whole, style="bold")
+    if len(set(sizes.values())) > 1:
+        means = [result.macro for result in (before, after) if result is not None]
+        table.add_row("mean of kinds", "", *_values(*means))
     return table
 
 
-def _change(before: Interval, after: Interval) -> list[str]:
-    cells = [f"{100 * rate.value:.1f} %" for rate in (before, after)]
-    return [*cells, f"{100 * (after.value - before.value):+.1f}"]
+def _values(*rates: float) -> list[str]:
+    """Rates as cells, and behind two of them their difference in points."""
+    gain = [f"{100 * (rates[1] - rates[0]):+.1f}"] if len(rates) == 2 else []
+    return [*(f"{100 * rate:.1f} %" for rate in rates), *gain]
 
 
 def _points(gain: Interval) -> str:

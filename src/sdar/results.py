@@ -2,11 +2,13 @@
 
 The unit of chance is the task. One sample a task gives a Wilson interval; several give a percentile bootstrap
 over tasks. Results on different panels are never compared.
+
+Formats: 2 added the environment's own `metrics` to outcomes. Format 1 is read too.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ import numpy as np
 from sdar.errors import ConfigError, DataError
 from sdar.types import EndReason, Group
 
-FORMAT = 1
+FORMAT = 2
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 
@@ -44,11 +46,15 @@ class Outcome:
     invalid: tuple[int, ...]
     truncated: tuple[bool, ...]
     tokens: tuple[int, ...]
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What the environment measured, by name, see `sdar.types.Step`."""
 
     @classmethod
     def of(cls, group: Group) -> "Outcome":
         """Read a group of episodes."""
         episodes = group.trajectories
+        measured = [episode.metrics for episode in episodes]
+        names = dict.fromkeys(name for metrics in measured for name in metrics)
         return cls(
             task=group.task.id,
             kind=group.task.kind,
@@ -58,13 +64,15 @@ class Outcome:
             invalid=tuple(episode.num_invalid for episode in episodes),
             truncated=tuple(episode.end is not EndReason.DONE for episode in episodes),
             tokens=tuple(episode.num_tokens for episode in episodes),
+            metrics={name: tuple(metrics.get(name, 0.0) for metrics in measured) for name in names},
         )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
         """Read one back."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
+        metrics = {name: tuple(values) for name, values in data.get("metrics", {}).items()}
+        return cls(**fields | {"metrics": metrics})
 
     @property
     def rate(self) -> float:
@@ -98,6 +106,18 @@ class EvalResult:
             kinds.setdefault(outcome.kind, []).append(outcome.success)
         return {kind: rate_interval(kinds[kind]) for kind in sorted(kinds)}
 
+    @property
+    def macro(self) -> float:
+        """Success averaged over task kinds, each counting the same."""
+        return math.fsum(rate.value for rate in self.by_kind.values()) / len(self.by_kind)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """What the environment measured, each a mean over episodes."""
+        names = dict.fromkeys(name for outcome in self.outcomes for name in outcome.metrics)
+        sums = {name: math.fsum(math.fsum(o.metrics.get(name, ())) for o in self.outcomes) for name in names}
+        return {name: total / (self.samples * len(self.outcomes)) for name, total in sums.items()}
+
     def pass_at(self, k: int) -> float:
         """Chance that one of `k` samples of a task succeeds, estimated without bias from all samples."""
         if k > self.samples:
@@ -107,18 +127,23 @@ class EvalResult:
 
     @cached_property
     def summary(self) -> dict[str, float]:
-        """The numbers of the whole panel; `invalid` is per turn, the others are per episode."""
+        """The numbers of the whole panel; `invalid` is per turn, the others are per episode.
+
+        `success_macro` is `macro`; what the environment measured comes last, under its own names.
+        """
         episodes = self.samples * len(self.outcomes)
         turns = sum(sum(o.turns) for o in self.outcomes)
         return {
             "success": self.success.value,
             "success_low": self.success.low,
             "success_high": self.success.high,
+            "success_macro": self.macro,
             "reward": math.fsum(math.fsum(o.reward) for o in self.outcomes) / episodes,
             "turns": turns / episodes,
             "tokens": sum(sum(o.tokens) for o in self.outcomes) / episodes,
             "invalid": sum(sum(o.invalid) for o in self.outcomes) / max(1, turns),
             "truncated": sum(sum(o.truncated) for o in self.outcomes) / episodes,
+            **self.metrics,
         }
 
     def to_json(self) -> dict[str, Any]:

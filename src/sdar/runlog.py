@@ -14,9 +14,9 @@
 Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` grows by lines.
 A number that is not finite is null.
 
-Formats: 2 added `id` to meta.json, `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` of a
-trajectory's turns, and the streams `gate` and `entropy`. Everything here reads format 1 too; what a run lacks
-is left out.
+Formats: 2 added `id` to meta.json, `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` and the
+`metrics` of a trajectory's turns, and the streams `gate` and `entropy`. Everything here reads
+format 1 too; what a run lacks is left out.
 """
 
 import gzip
@@ -202,7 +202,7 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
 
     Turns hold what was put before the completion (`messages`, and as exact text `prompt`, for the teacher
     `teacher_prompt`), the completion (`text`, `tokens`, `pieces`, `logp`, and every stream cut to the turn),
-    the `action` read out of it, and its `reward` and `valid`.
+    the `action` read out of it, and its `reward`, `valid` and `metrics`.
     """
     streams = notes.streams
     texts = {"prompt": notes.prompts, "teacher_prompt": notes.teacher_prompts, "pieces": notes.pieces}
@@ -217,6 +217,7 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
                 "action": turn.action,
                 "reward": turn.reward,
                 "valid": turn.valid,
+                "metrics": dict(turn.metrics),
                 "tokens": list(turn.completion.tokens),
                 "logp": [_short(value) for value in turn.completion.logps],
             }
@@ -245,7 +246,7 @@ def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) ->
 
     `skills` are the names of those that the teacher saw, or a student that is given skills. `gap` is the mean
     of teacher - student log-prob over the sampled tokens, null without a teacher. `turns`, `invalid` (turns)
-    and `tokens` are counts.
+    and `tokens` are counts; `metrics` is what the environment measured.
     """
     return {
         "task": trajectory.task.id,
@@ -257,6 +258,7 @@ def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) ->
         "turns": len(trajectory.turns),
         "invalid": trajectory.num_invalid,
         "tokens": trajectory.num_tokens,
+        "metrics": trajectory.metrics,
         "skills": list(skills),
         "gap": _short(gap),
     }

@@ -4,7 +4,8 @@ Words: a *task* is what to solve; an *episode* is one attempt at it, recorded as
 a *group* is several trajectories of one task. Tokens are kept exactly as they were sampled.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -56,7 +57,8 @@ class Step:
 
     `action` is the command that the environment read out of the text; `reward` is the environment's own,
     before any penalty; `valid` says that the text had the required form; `truncated` that the turn limit was
-    reached.
+    reached. `metrics` is what else the environment measures. Like the reward, a metric of an episode is the
+    sum over its steps, and 0 where no step has it; a number that is known at the end is given there.
     """
 
     observation: Observation
@@ -66,6 +68,7 @@ class Step:
     success: bool = False
     valid: bool = True
     truncated: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class StopReason(StrEnum):
@@ -123,6 +126,7 @@ class Turn:
     action: str
     reward: float
     valid: bool
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,12 @@ class Trajectory:
     def reward(self) -> float:
         """Sum of the environment's rewards, before penalties."""
         return sum(turn.reward for turn in self.turns)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the environment measured: for each name the sum over the turns, see `Step`."""
+        names = dict.fromkeys(name for turn in self.turns for name in turn.metrics)
+        return {name: math.fsum(turn.metrics.get(name, 0.0) for turn in self.turns) for name in names}
 
     @property
     def num_invalid(self) -> int:

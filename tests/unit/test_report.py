@@ -1,5 +1,6 @@
 """The picture and the table at the end of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,11 +103,19 @@ def test_table_before_and_after(run: RunDir) -> None:
     assert ["heat", "15", "20.0", "%", "46.7", "%", "+26.7"] in lines
     assert next(line for line in lines if line[:1] == ["all"])[1:4] == ["20", "20.0", "%"]
     assert "+30.0 [+" in text
+    assert ["mean", "of", "kinds", "20.0", "%", "53.3", "%", "+33.3"] in lines
 
 
 def test_table_of_one_result() -> None:
     lines = [line.split() for line in text_of(result_table(result(10))).splitlines()]
     assert ["all", "20", "50.0", "%", "[29.9,", "70.1]"] in lines
+    assert ["mean", "of", "kinds", "53.3", "%"] in lines
+
+
+def test_kinds_of_one_size_need_no_mean_of_their_own() -> None:
+    even = result(10)
+    even = replace(even, outcomes=even.outcomes[:8:4] + even.outcomes[1:3])
+    assert "mean of kinds" not in text_of(result_table(even))
 
 
 def test_table_refuses_different_panels() -> None:

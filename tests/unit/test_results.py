@@ -1,6 +1,7 @@
 """What an evaluation found: intervals, paired differences, JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def run(skill: float = 0.5, samples: int = 1, name: str = "p") -> EvalResult:
             invalid=(1,) * samples,
             truncated=tuple(bool(not x) for x in row),
             tokens=(9,) * samples,
+            metrics={"score": tuple(x / 2 for x in map(float, row))},
         )
         for task, row in zip(panel.tasks, won, strict=True)
     )
@@ -45,8 +47,31 @@ def test_json_round_trip() -> None:
     assert EvalResult.from_json(data) == result
     assert data["summary"]["success"] == result.success.value
     assert data["panel"] == "p"
-    with pytest.raises(DataError, match="format 2"):
-        EvalResult.from_json(data | {"format": 2})
+    with pytest.raises(DataError, match="format 3"):
+        EvalResult.from_json(data | {"format": 3})
+
+
+def test_results_of_format_1_had_no_metrics() -> None:
+    data = json.loads(json.dumps(run().to_json())) | {"format": 1}
+    for outcome in data["outcomes"]:
+        del outcome["metrics"]
+    old = EvalResult.from_json(data)
+    assert old.metrics == {}
+    assert old.success == run().success
+
+
+def test_metrics_are_means_over_episodes() -> None:
+    result = run(samples=2)
+    assert result.summary["score"] == result.metrics["score"] == pytest.approx(result.success.value / 2)
+
+
+def test_kinds_of_different_size_count_the_same_in_the_macro_average() -> None:
+    result = run()
+    first, *rest = result.outcomes
+    rest = [replace(outcome, success=(True,)) for outcome in rest]
+    two_kinds = replace(result, outcomes=(replace(first, kind="cool", success=(False,)), *rest))
+    assert two_kinds.summary["success_macro"] == 0.5
+    assert two_kinds.summary["success"] == 39 / 40
 
 
 @pytest.mark.parametrize(

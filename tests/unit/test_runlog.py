@@ -48,6 +48,7 @@ def make_turn(text: str, tokens: tuple[int, ...]) -> Turn:
         action=text,
         reward=1.0,
         valid=True,
+        metrics={"score": 0.25},
     )
 
 
@@ -131,6 +132,7 @@ def test_trajectories_with_notes(run: RunDir) -> None:
     )
     assert (record["success"], record["reward"], record["end"]) == (True, 2.0, "done")
     assert record["skills"] == ["heat things"]
+    assert [turn["metrics"] for turn in record["turns"]] == [{"score": 0.25}] * 2
     assert [turn["gap"] for turn in record["turns"]] == [[0.1, 0.2], [None]]
     assert [turn["tokens"] for turn in record["turns"]] == [[5, 6], [7]]
     assert [turn["pieces"] for turn in record["turns"]] == [["lo", "ok"], ["go"]]
@@ -156,6 +158,7 @@ def test_every_episode_has_a_short_record(run: RunDir) -> None:
         "turns": 2,
         "invalid": 0,
         "tokens": 3,
+        "metrics": {"score": 0.5},
         "skills": ["heat", "general"],
         "gap": 0.123457,
     }

@@ -61,7 +61,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
     if IS_MAIN:
         Console().print(result_table(result))
-        shown = ("reward", "turns", "tokens", "invalid", "truncated")
+        shown = ("reward", "turns", "tokens", "invalid", "truncated", *result.metrics)
         say("  ".join(f"{name} {result.summary[name]:.3g}" for name in shown))
         source = {"model": str(model), "command": sys.argv, "versions": versions()}
         write_atomic(file, json.dumps(result.to_json() | source) + "\n")

@@ -5,6 +5,7 @@
 `find_problems` returns the same as a list of sentences. A new environment gets all of it for a line of test.
 """
 
+import math
 import pickle
 from collections.abc import Iterator, Sequence
 
@@ -36,6 +37,12 @@ HOSTILE = (
     "search[" + "[" * 500,
 )
 """Texts that no environment may stumble over."""
+
+
+TAKEN = {
+    "success", "reward", "turns", "tokens", "invalid", "truncated", "episodes", "entropy", "mixed_groups",
+}  # fmt: skip
+"""Names of what is known of every episode, which an environment's own metrics cannot have."""
 
 
 class EnvCheckError(SdarError, AssertionError):
@@ -157,6 +164,8 @@ def _record(
             broken.append("something changes after the end")
         if step.success and not step.done:
             broken.append("success without done")
+        if wrong := [name for name, value in step.metrics.items() if not _is_metric(name, value)]:
+            broken.append(f"metric {wrong[0]} is not finite, or has the name of something else")
         if turn == spec.max_turns and not (step.done or step.truncated):
             broken.append(f"it is neither done nor truncated after max_turns = {spec.max_turns}")
         record += [step, spec.prompts().following(step.observation)]
@@ -164,3 +173,7 @@ def _record(
         record.append(spec.prompts().window(first, history, step.observation, turn))
         last = step
     return record, broken
+
+
+def _is_metric(name: str, value: float) -> bool:
+    return name not in TAKEN and "/" not in name and math.isfinite(value)

@@ -96,6 +96,7 @@ class Episode:
                 action=step.action,
                 reward=step.reward,
                 valid=step.valid,
+                metrics=step.metrics,
             )
         )
         self._now, self.success = step.observation, step.success

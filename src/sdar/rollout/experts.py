@@ -44,7 +44,9 @@ class ExpertCollector:
         while True:
             text = prompts.answer(expert.act(seen))
             step = env.step(text)
-            turns.append(Turn(seen, (), (), _NO_TOKENS, text, step.action, step.reward, step.valid))
+            turns.append(
+                Turn(seen, (), (), _NO_TOKENS, text, step.action, step.reward, step.valid, step.metrics)
+            )
             if step.done or step.truncated:
                 end = EndReason.DONE if step.done else EndReason.MAX_TURNS
                 return Trajectory(task, index, ContextMode.TRANSCRIPT, tuple(turns), step.success, end)

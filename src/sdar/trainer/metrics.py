@@ -18,6 +18,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
     `rollout/entropy` is the mean of -log p of the sampled tokens, an unbiased estimate of the entropy;
     `rollout/mixed_groups` is the share of groups whose returns differ, the only ones with a group advantage.
+    What the environment measures comes under its own names, as means over episodes.
     """
     episodes = [trajectory for group in groups for trajectory in group.trajectories]
     turns = [turn for trajectory in episodes for turn in trajectory.turns]
@@ -37,6 +38,9 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     }
     for kind in sorted({trajectory.task.kind for trajectory in episodes}):
         metrics[f"rollout/success/{kind}"] = _success(episodes, kind)
+    measured = [trajectory.metrics for trajectory in episodes]
+    for name in sorted({name for metrics in measured for name in metrics}):
+        metrics[f"rollout/{name}"] = _mean([metrics.get(name, 0.0) for metrics in measured])
     return metrics
 
 

@@ -43,6 +43,8 @@ BROKEN_STEPS = {
     "two environments play it differently": lambda env, text, step: replace(step, reward=RANDOM.random()),
     "is invalid": lambda env, text, step: replace(step, valid=False),
     "neither done nor truncated": lambda env, text, step: replace(step, truncated=False),
+    "metric score is not finite": lambda env, text, step: replace(step, metrics={"score": float("nan")}),
+    "metric reward": lambda env, text, step: replace(step, metrics={"reward": 1.0}),
     "something changes after the end": lambda env, text, step: replace(step, action=text),
 }
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,6 +85,14 @@ def test_rollout_metrics() -> None:
         "rollout/tokens": 5.0,
         "rollout/episodes": 3.0,
     }
+
+
+def test_metrics_of_the_environment_are_sums_over_turns_and_means_over_episodes() -> None:
+    task = Task("0", "nq")
+    search = replace(turn(), metrics={"searches": 1.0, "f1": 0.0})
+    answer = replace(turn(), metrics={"f1": 0.5})
+    found = rollout_metrics([Group(task, [episode(task, [search, search, answer]), episode(task, [turn()])])])
+    assert (found["rollout/searches"], found["rollout/f1"]) == (1.0, 0.25)
 
 
 def test_skills_are_counted() -> None:

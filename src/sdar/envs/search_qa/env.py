@@ -1,7 +1,6 @@
 """One Search-QA episode at a time, from the policy's text to the next observation."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from sdar.envs.search_qa.prompts import ANSWER, SEARCH, Parser, Shower
 from sdar.envs.search_qa.questions import Question
@@ -13,19 +12,12 @@ FAILED = "<information>The search failed. Try again, or answer with what you kno
 """What the policy reads after a search that failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchStep(Step):
-    """A step with numbers to be averaged over the steps that have them.
-
-    `f1` of an answer; of a search `retrieval/failed`, and `retrieval/answer_shown`: whether a golden answer
-    stands in the passages.
-    """
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
 class SearchQAEnv:
-    """Asks questions. `begin` turns a task into its question and the engine that searches for it."""
+    """Asks questions. `begin` turns a task into its question and the engine that searches for it.
+
+    Metrics: `f1` of the answer, `searches`, how many of them failed (`failed_searches`), and `answer_shown`,
+    1 if a golden answer stood in any passage that was found.
+    """
 
     def __init__(
         self,
@@ -44,6 +36,7 @@ class SearchQAEnv:
         """Start a task; the first observation is the question."""
         self._question, self._retriever = self._begin(task)
         self._num_turns = 0
+        self._answer_shown = False
         self._last: Step | None = None
         return self._observe(self._question.text)
 
@@ -66,19 +59,21 @@ class SearchQAEnv:
         elif verb == SEARCH and not last_turn:
             self._last = self._search(action, rest, valid)
         else:
-            self._last = SearchStep(self._observe(""), action, valid=valid, truncated=last_turn)
+            self._last = Step(
+                self._observe(""), action, valid=valid, truncated=last_turn, metrics=_measured()
+            )
         return self._last
 
     def _judge(self, action: str, answer: str, valid: bool) -> Step:
         right = exact_match(answer, self._question.answers)
-        return SearchStep(
+        return Step(
             self._observe(""),
             action,
             reward=self._reward if right else 0.0,
             done=True,
             success=right,
             valid=valid,
-            metrics={"f1": f1(answer, self._question.answers)},
+            metrics=_measured(f1=f1(answer, self._question.answers)),
         )
 
     def _search(self, action: str, query: str, valid: bool) -> Step:
@@ -86,9 +81,12 @@ class SearchQAEnv:
         try:
             (found,) = self._retriever.search([query], self._top_k) if query else [()]
         except RetrievalError:
-            return SearchStep(self._observe(FAILED), action, valid=valid, metrics={"retrieval/failed": 1.0})
-        numbers = {"retrieval/failed": 0.0, "retrieval/answer_shown": float(self._shown(found))}
-        return SearchStep(self._observe(self._show(found)), action, valid=valid, metrics=numbers)
+            failed = _measured(searches=1.0, failed_searches=1.0)
+            return Step(self._observe(FAILED), action, valid=valid, metrics=failed)
+        first_shown = not self._answer_shown and self._shown(found)
+        self._answer_shown |= first_shown
+        measured = _measured(searches=1.0, answer_shown=float(first_shown))
+        return Step(self._observe(self._show(found)), action, valid=valid, metrics=measured)
 
     def _shown(self, found: tuple[Passage, ...]) -> bool:
         text = f" {normalize(' '.join(passage.contents for passage in found))} "
@@ -96,3 +94,8 @@ class SearchQAEnv:
 
     def _observe(self, text: str) -> Observation:
         return Observation(text, self._question.text)
+
+
+def _measured(**metrics: float) -> dict[str, float]:
+    """These metrics of a step, and 0 for the others."""
+    return {"f1": 0.0, "searches": 0.0, "failed_searches": 0.0, "answer_shown": 0.0} | metrics

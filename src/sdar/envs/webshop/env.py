@@ -11,6 +11,7 @@ from sdar.types import Observation, Step, Task
 class WebshopEnv:
     """Plays tasks; an episode ends with a purchase, and succeeds if that scores 1.
 
+    The metric `score` is that of the purchase, from 0 to 1.
     `begin` opens a session for a task. With `numbered`, the products of a results page are called by their
     numbers on it: `click[3]`.
     """
@@ -20,11 +21,6 @@ class WebshopEnv:
     ) -> None:
         self._begin, self._parse, self._numbered = begin, parse, numbered
         self._max_turns, self._reward = max_turns, reward
-
-    @property
-    def score(self) -> float:
-        """The score of the purchase, from 0 to 1; 0 before it, and without one."""
-        return self._session.score.total if self._session.score else 0.0
 
     def reset(self, task: Task) -> Observation:
         """Open the shop for a task."""
@@ -42,7 +38,8 @@ class WebshopEnv:
         self._num_turns += 1
         observation = self._observe()
         done = self._session.place is Place.DONE
-        success = self.score == 1.0
+        score = self._session.score.total if self._session.score else 0.0
+        success = score == 1.0
         self._last = Step(
             observation,
             action,
@@ -51,6 +48,7 @@ class WebshopEnv:
             success=success,
             valid=valid,
             truncated=not done and self._num_turns >= self._max_turns,
+            metrics={"score": score},
         )
         return self._last
 
