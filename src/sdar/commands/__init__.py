@@ -11,12 +11,14 @@ from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
 from sdar.commands.serving import ServeOptions, serve_retriever
+from sdar.commands.studying import StudyOptions, study
 from sdar.commands.training import TrainOptions, train, warm_start
 
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
     "eval": Command(evaluate, "MODEL", EvalOptions, settings=True),
     "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
+    "study": Command(study, "FILE.toml", StudyOptions),
     "list": Command(show_list, "[GROUP ...]", settings=True),
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),

@@ -1,0 +1,53 @@
+"""`sdar study`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdar.commands.base import configure, say
+from sdar.config import Layer
+from sdar.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Options of `sdar study`."""
+
+    jobs: int = 1
+    """Runs at a time; each is a process with one thread."""
+    model: Path | None = None
+    """Directory of the model that all runs start from; default: the embedded one, made if missing."""
+    runs: Path = Path("runs/study")
+    """Where run directories go; only the small result files beside FILE are worth keeping."""
+    dry_run: bool = False
+    """Print what is left to do, as commands, and stop."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ConfigError(f"--jobs must be at least 1, not {self.jobs}")
+
+
+def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
+    """Do all runs that a study's file asks for and that have no result yet, and keep a small file of each.
+
+    Ctrl-C stops it; the same command goes on. A run that failed is tried again.
+    """
+    from sdar.study.plan import flags as as_flags
+    from sdar.study.plan import read_plan
+    from sdar.study.run import Runner, missing, warm_start
+
+    if len(words) != 1:
+        raise ConfigError("usage: sdar study FILE.toml")
+    plan = read_plan(Path(words[0]))
+    for run in plan.runs:
+        configure([Layer(f"{plan.file}: {run.name}", run.settings)], Layer("--", {}))
+    todo = missing(plan)
+    if options.dry_run:
+        for run in todo:
+            say(" ".join(["sdar train", *as_flags(run.settings)]))
+        say(f"{len(todo)} of {len(plan.runs)} runs are left")
+        return 0
+    place = options.runs / plan.file.stem
+    model = options.model or warm_start(plan, place)
+    failed = Runner(plan=plan, model=model, runs=place, jobs=options.jobs, tell=say).run()
+    say(f"{failed} runs failed" if failed else str(plan.results))
+    return 1 if failed else 0

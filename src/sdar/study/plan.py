@@ -1,0 +1,120 @@
+"""What a study runs: a TOML file with axes of settings becomes an ordered list of named runs. No torch.
+
+`[settings]` is what every run shares. Under `[axes]`, an axis names its values, and a value is a table of
+settings. Under `[parts]`, a part is a product of values, with `*` for all of an axis. Each `[[order]]` does
+its `parts` seed by seed, for its `seeds`. See `studies/skill_quality.toml`.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdar.config import read_toml
+from sdar.errors import ConfigError, suggest
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study."""
+
+    part: str
+    """The part of the study that asks for it first."""
+    axes: Mapping[str, str]
+    """Axis -> name of its value; an axis that the part does not vary is absent."""
+    seed: int
+    settings: Table
+    """Everything that differs from the defaults of `sdar train`."""
+
+    @property
+    def name(self) -> str:
+        """Its values and its seed, like `sdar-half-seed0`."""
+        return "-".join([*self.axes.values(), f"seed{self.seed}"])
+
+    @property
+    def digest(self) -> str:
+        """Eight digits that change with the settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, in the order in which they are done."""
+
+    file: Path
+    settings: Table
+    """What every run shares."""
+    runs: tuple[Planned, ...]
+
+    @property
+    def results(self) -> Path:
+        """Where the result files go: beside the study's file."""
+        return self.file.parent / "results" / self.file.stem
+
+
+def read_plan(file: Path) -> Plan:
+    """Expand a study's file. Raises `ConfigError` for what it does not know."""
+    table = read_toml(file).values
+    _known(table, ("settings", "axes", "parts", "order"), str(file))
+    runs: dict[str, Planned] = {}
+    for entry in table.get("order", []):
+        _known(entry, ("seeds", "parts"), f"{file}: order")
+        for seed, part in itertools.product(entry["seeds"], entry["parts"]):
+            _known([part], table["parts"], f"{file}: parts")
+            for axes in _product(table["parts"][part], table["axes"], f"{file}: parts.{part}"):
+                chosen = [table["axes"][axis][value] for axis, value in axes.items()]
+                settings = _merge([table.get("settings", {}), *chosen, {"train": {"seed": seed}}])
+                run = Planned(part, axes, seed, settings)
+                if runs.setdefault(run.name, run).settings != settings:
+                    raise ConfigError(f"{file}: two runs with different settings are named {run.name}")
+    if not runs:
+        raise ConfigError(f"{file} orders no run")
+    return Plan(file, table.get("settings", {}), tuple(runs.values()))
+
+
+def _product(part: Table, axes: Table, place: str) -> Iterator[dict[str, str]]:
+    _known(part, axes, place)
+    choices = {axis: list(axes[axis]) if values == "*" else values for axis, values in part.items()}
+    for axis, values in choices.items():
+        _known(values, axes[axis], f"{place}.{axis}")
+    for values in itertools.product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
+
+
+def _known(names: Table | Sequence[str], known: Table | Sequence[str], place: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{place}: unknown name '{name}': {suggest(name, known)}")
+
+
+def _merge(tables: Sequence[Table]) -> dict[str, Any]:
+    """Nested tables over one another, the last one winning."""
+    merged: dict[str, Any] = {}
+    for table in tables:
+        for key, value in table.items():
+            old = merged.get(key)
+            nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+            merged[key] = _merge([old or {}, value]) if nested else value
+    return merged
+
+
+def flags(settings: Table, prefix: str = "") -> list[str]:
+    """The settings as words of a command line.
+
+    >>> flags({"optim": {"lr": 0.1}, "trackers": []})
+    ['--optim.lr', '0.1', '--trackers']
+    """
+    words: list[str] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            words += flags(value, f"{prefix}{key}.")
+        else:
+            listed = value if isinstance(value, list) else [value]
+            plain = [item if isinstance(item, str) else json.dumps(item) for item in listed]
+            words += [f"--{prefix}{key}", *plain]
+    return words

@@ -1,0 +1,157 @@
+"""Does the runs of a study that have no result yet, several at a time. No torch.
+
+A run is a process of its own, `python -m sdar train`, in a directory of its own. One that was interrupted
+goes on from its checkpoint; one that fails leaves a result that says why, and is tried again the next time.
+The process holds the lock of its run, so several runners, or one that was killed and started again, can work
+side by side.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdar.errors import DataError
+from sdar.runlog import RunDir
+from sdar.study.plan import Plan, Planned, flags
+from sdar.study.result import is_complete, provenance, read_results, summarise, write_result
+from sdar.trainer.interrupt import graceful
+
+SDAR = (sys.executable, "-m", "sdar")
+PAUSE = 0.2
+"""Seconds between two looks at the running processes."""
+
+Tell = Callable[[str], None]
+
+
+def missing(plan: Plan) -> list[Planned]:
+    """The runs without a result, in order. Raises `DataError` when a result was made with other settings."""
+    results = read_results(plan.results)
+    for run in plan.runs:
+        if run.name in results and results[run.name]["settings"] != run.settings:
+            file = plan.results / f"{run.name}.json"
+            raise DataError(f"{file} was made with other settings than {plan.file} asks for: remove it")
+    return [run for run in plan.runs if results.get(run.name, {}).get("status") != "done"]
+
+
+def warm_start(plan: Plan, runs: Path) -> Path:
+    """The embedded model of the settings that all runs share, made where it is missing."""
+    command = [*SDAR, "warm-start", "--out", str(runs), *flags(plan.settings)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.splitlines()[-1])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run in its process."""
+
+    planned: Planned
+    run: RunDir
+    process: subprocess.Popen[bytes]
+    log: Path
+    lock: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What all runs of a study share."""
+
+    plan: Plan
+    model: Path
+    """Directory of the model that all runs start from."""
+    runs: Path
+    """Where run directories, logs and locks go."""
+    jobs: int = 1
+    """Processes at a time, each with one thread."""
+    tell: Tell
+
+    def run(self) -> int:
+        """Do all runs without a result; how many failed. Ctrl-C lets each save its state, then stops."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        source, todo = provenance(self.model), missing(self.plan)
+        active: list[Job] = []
+        failed = 0
+
+        def stop(text: str) -> None:
+            self.tell(text)
+            for job in active:
+                job.process.send_signal(signal.SIGINT)
+
+        with graceful(stop) as asked:
+            while active or (todo and not asked()):
+                while todo and len(active) < self.jobs and not asked():
+                    job = self.start(todo.pop(0))
+                    active += [job] if job else []
+                time.sleep(PAUSE)
+                for job in [job for job in active if job.process.poll() is not None]:
+                    active.remove(job)
+                    failed += self.finish(job, source) == "failed"
+        return failed
+
+    def start(self, planned: Planned) -> Job | None:
+        """Start or resume a run; None when another runner has it, or had."""
+        name = f"{planned.name}-{planned.digest}"
+        lock = os.open(self.runs / f"{name}.lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        if planned not in missing(self.plan):
+            os.close(lock)
+            return None
+        run, log = RunDir(self.runs / name), self.runs / f"{name}.log"
+        if not (run.path / "meta.json").is_file():
+            shutil.rmtree(run.path, ignore_errors=True)
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                self.command(planned, run),
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                pass_fds=[lock],
+                start_new_session=True,
+            )
+        return Job(planned, run, process, log, lock)
+
+    def command(self, planned: Planned, run: RunDir) -> Sequence[str]:
+        """The command line of a run."""
+        if run.path.exists():
+            return [*SDAR, "train", "--resume", str(run.path)]
+        place = ["--name", run.path.name, "--out", str(self.runs), "--model.path", str(self.model)]
+        return [*SDAR, "train", *place, *flags(planned.settings)]
+
+    def finish(self, job: Job, source: Mapping[str, Any]) -> str:
+        """Write the result of a process that has ended, unless it was stopped; done, failed or stopped."""
+        content = outcome(job)
+        if content["status"] != "stopped":
+            write_result(self.plan.results / f"{job.planned.name}.json", job.planned, source, content)
+        os.close(job.lock)
+        left = len(missing(self.plan))
+        self.tell(f"{len(self.plan.runs) - left}/{len(self.plan.runs)}  {job.planned.name}: {line(content)}")
+        return str(content["status"])
+
+
+def outcome(job: Job) -> dict[str, Any]:
+    """What a process that has ended leaves: the summary of its run, or why there is none."""
+    status = job.process.returncode
+    if status == 0 and is_complete(job.run):
+        return summarise(job.run)
+    if status in (0, 130, -signal.SIGINT, -signal.SIGTERM):
+        return {"status": "stopped"}
+    return {"status": "failed", "exit": status, "reason": job.log.read_text(errors="replace")[-1000:]}
+
+
+def line(content: Mapping[str, Any]) -> str:
+    """A result in a few words."""
+    if content["status"] != "done":
+        return f"{content['status']} {content.get('reason', '').strip().rpartition(chr(10))[2]}".rstrip()
+    first, *_, last = (bits.count("1") / len(bits) for bits in content["success"].values())
+    return f"{100 * first:.1f} -> {100 * last:.1f} %, {sum(content['seconds'].values()):.0f} s"

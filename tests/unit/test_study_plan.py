@@ -1,0 +1,78 @@
+"""A study's file becomes an ordered list of runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sdar.errors import ConfigError
+from sdar.study.plan import flags, read_plan
+
+STUDY = """
+[settings]
+train = { steps = 2 }
+[axes.method]
+grpo = { objective.name = "grpo" }
+sdar = { objective.name = "sdar" }
+[axes.coef]
+small = { objective.coef = 0.1 }
+[parts]
+main = { method = "*" }
+coef = { method = ["sdar"], coef = "*" }
+[[order]]
+seeds = [0, 1]
+parts = ["main"]
+[[order]]
+seeds = [0]
+parts = ["coef", "main"]
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    file = path / "study.toml"
+    file.write_text(text)
+    return file
+
+
+def test_runs_are_in_the_order_asked_for_and_none_is_made_twice(tmp_path: Path) -> None:
+    plan = read_plan(write(tmp_path, STUDY))
+    names = ["grpo-seed0", "sdar-seed0", "grpo-seed1", "sdar-seed1", "sdar-small-seed0"]
+    assert [run.name for run in plan.runs] == names
+    last = plan.runs[-1]
+    assert last.settings == {"train": {"steps": 2, "seed": 0}, "objective": {"name": "sdar", "coef": 0.1}}
+    assert last.axes == {"method": "sdar", "coef": "small"}
+    assert plan.results == tmp_path / "results" / "study"
+
+
+def test_the_digest_follows_the_settings(tmp_path: Path) -> None:
+    before = read_plan(write(tmp_path, STUDY)).runs
+    after = read_plan(write(tmp_path, STUDY.replace("coef = 0.1", "coef = 0.2"))).runs
+    changed = [old.name for old, new in zip(before, after, strict=True) if old.digest != new.digest]
+    assert changed == ["sdar-small-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('["main"]', '["mian"]', "did you mean 'main'?"),
+        ('method = ["sdar"]', 'method = ["sdra"]', "did you mean 'sdar'?"),
+        ("[parts]", "[prats]", "did you mean 'parts'?"),
+        ('coef = "*"', 'cofe = "*"', "did you mean 'coef'?"),
+    ],
+)
+def test_unknown_names_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_plan(write(tmp_path, STUDY.replace(old, new)))
+
+
+def test_two_runs_of_one_name_with_different_settings_are_refused(tmp_path: Path) -> None:
+    text = STUDY.replace("[axes.coef]", "[axes.rate]\nsmall = { optim.lr = 1.0 }\n[axes.coef]")
+    text = text.replace("[[order]]", 'rate = { method = ["sdar"], rate = "*" }\n[[order]]', 1)
+    text = text.replace('["coef", "main"]', '["coef", "rate"]')
+    with pytest.raises(ConfigError, match="two runs with different settings are named sdar-small-seed0"):
+        read_plan(write(tmp_path, text))
+
+
+def test_flags_are_words_of_a_command_line() -> None:
+    words = flags({"trackers": [], "objective": {"name": "sdar", "coef": 0.1}, "x": True})
+    assert words == ["--trackers", "--objective.name", "sdar", "--objective.coef", "0.1", "--x", "true"]
