@@ -170,7 +170,7 @@ class LiveMetric(GRPO):
     """Logs a number with its graph attached."""
 
     def loss(self, x: LossInputs) -> LossOutput:
-        loss, _ = super().loss(x)
+        loss = super().loss(x).loss
         return LossOutput(loss, {"policy/logp": WeightedSum(x.logp_BT.sum(), x.mask_BT.sum())})
 
 
@@ -179,7 +179,7 @@ class MeanMetric(GRPO):
     """Logs a mean in place of a sum."""
 
     def loss(self, x: LossInputs) -> LossOutput:
-        loss, _ = super().loss(x)
+        loss = super().loss(x).loss
         return LossOutput(loss, {"policy/logp": WeightedSum(x.logp_BT.detach().mean(), x.mask_BT.sum())})
 
 
@@ -195,7 +195,7 @@ class UnmaskedMetric(GRPO):
     """Counts padding into a metric."""
 
     def loss(self, x: LossInputs) -> LossOutput:
-        loss, _ = super().loss(x)
+        loss = super().loss(x).loss
         return LossOutput(loss, {"policy/logp": weighted(x.logp_BT, torch.ones_like(x.mask_BT))})
 
 
@@ -392,9 +392,7 @@ def test_loss_inputs_refuse(changes: dict[str, Any], message: str) -> None:
 def test_a_missing_stream_is_named(name: str) -> None:
     objective = objectives[name]()
     for stream in objective.needs:
-        with pytest.raises(
-            ConfigError, match=f"reads the '{stream}' stream, but the batch has no {stream}_BT"
-        ):
+        with pytest.raises(ConfigError, match=f"reads {stream}_BT, but the batch does not have it"):
             objective.loss(one_token(**{f"{stream}_BT": None}))
 
 

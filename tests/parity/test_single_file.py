@@ -107,7 +107,7 @@ def test_loss_and_gradient_agree(single):
         batch = Batch.build(samples, package_advantages(episodes, config.group), world.device)
         batch.streams[Stream.OLD] = batch.rollout_M
         for stream in (Stream.REF, Stream.TEACHER):
-            batch.streams[stream] = learner.score(batch, stream)
+            batch.put(stream, learner.score(batch, stream))
         seen: dict[str, torch.Tensor] = {}
         learner.optimizer.register_step_pre_hook(lambda *_: seen.update(gradients(policy.model)))
         learned = learner.learn(batch, step=1, steps=1)

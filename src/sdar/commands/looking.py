@@ -51,7 +51,7 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
         "panels": {name: f"{len(env.panel(name).tasks)} tasks" for name in env.panels()},
         "banks": {name: f"{len(SkillBank.load(name).skills)} skills" for name in builtin_banks()},
         "retrievals": {name: first_line(retrievals[name]) for name in retrievals},
-        "gates": {name: first_line(gates[name].rule) for name in gates},
+        "gates": {name: first_line(gates[name]) for name in gates},
         "teachers": {name: first_line(teachers[name]) for name in teachers},
         "estimators": {name: first_line(estimators[name]) for name in estimators},
         "trackers": {name: first_line(trackers[name]) for name in trackers},

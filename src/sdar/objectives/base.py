@@ -9,7 +9,7 @@ micro-batches and ranks add up to the same gradient however the batch is cut.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from types import MappingProxyType
@@ -34,8 +34,15 @@ class Stream(StrEnum):
     """Log-probs of the frozen reference policy."""
     TEACHER = "teacher"
     """Log-probs of the teacher: the policy's weights, with skills in the context."""
+    TEACHER_ENTROPY = "teacher_entropy"
+    """Entropy of the teacher's distribution."""
     ENTROPY = "entropy"
     """Entropy of the live policy's distribution, with gradient."""
+
+    @classmethod
+    def among(cls, names: Iterable[str]) -> "frozenset[Stream]":
+        """The streams among names of tensors, such as `entropy_BT`."""
+        return frozenset(stream for stream in cls if f"{stream}_BT" in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,7 @@ class LossInputs:
     ref_BT: Tensor | None = None
     teacher_BT: Tensor | None = None
     teacher_mask_BT: Tensor | None = None
+    teacher_entropy_BT: Tensor | None = None
     entropy_BT: Tensor | None = None
     denominators: Denominators
     step: int = 0
@@ -83,9 +91,13 @@ class LossInputs:
 
     def stream(self, stream: Stream) -> Tensor:
         """The tensor of a stream; `ConfigError` when the batch does not have it."""
-        value: Tensor | None = getattr(self, f"{stream}_BT")
+        return self.read(f"{stream}_BT")
+
+    def read(self, name: str) -> Tensor:
+        """The tensor of that name; `ConfigError` when the batch does not have it."""
+        value: Tensor | None = getattr(self, name, None)
         if value is None:
-            raise ConfigError(f"the objective reads the '{stream}' stream, but the batch has no {stream}_BT")
+            raise ConfigError(f"the objective reads {name}, but the batch does not have it")
         return value
 
     @property

@@ -114,6 +114,7 @@ def random_inputs(
         teacher_BT=logp_BT + normal(spread),
         teacher_mask_BT=(torch.rand(rows, 1, generator=random) < 0.5).expand(shape) if dropped else None,
         entropy_BT=normal(1.0).abs(),
+        teacher_entropy_BT=normal(1.0).abs(),
         denominators=Denominators(int(mask_BT.sum()), rows, 1),
         step=step,
     )

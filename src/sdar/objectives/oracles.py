@@ -131,11 +131,51 @@ def skill_sd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Exp
 def sdar(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
     """The gate is a constant, so the derivative of g (teacher - logp) is -g."""
     gap_BT = x["teacher_BT"] - x["logp_BT"]
-    gate_BT = {
-        "gap": lambda: (1 + np.tanh(objective.beta * gap_BT / 2)) / 2,
-        "constant": lambda: np.ones_like(gap_BT),
-        "hard": lambda: np.where(gap_BT > 0, 1.0, 0.0),
-        "student-entropy": lambda: (1 + np.tanh(objective.beta * x["entropy_BT"] / 2)) / 2,
-    }[objective.gate]()
+    gate_BT = _gate(objective, x, gap_BT)
     token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _taught(x, gate_BT * gap_BT, -gate_BT))
     return _expected(objective, x, counts, token)
+
+
+def _gate(objective: Any, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
+    """The weights of the gate named in the settings."""
+
+    def sigmoid(score_BT: np.ndarray) -> np.ndarray:
+        return (1 + np.tanh(objective.beta * score_BT / 2)) / 2
+
+    doubt_BT = -np.expm1(-x["entropy_BT"])
+    gates: dict[str, Callable[[], np.ndarray]] = {
+        "gap": lambda: sigmoid(gap_BT),
+        "constant": lambda: np.ones_like(gap_BT),
+        "hard": lambda: np.where(gap_BT > 0, 1.0, 0.0),
+        "student-entropy": lambda: sigmoid(x["entropy_BT"]),
+        "teacher-entropy": lambda: sigmoid(-x["teacher_entropy_BT"]),
+        "soft-or": lambda: sigmoid(doubt_BT + gap_BT - doubt_BT * gap_BT),
+        "top-q": lambda: _largest(objective.top_share, x, gap_BT),
+        "persistence": lambda: sigmoid(_persistent(objective.memory, x, gap_BT)),
+    }
+    return gates[objective.gate]()
+
+
+def _taught_columns(x: Tensors, row: int) -> list[int]:
+    has_BT = x["mask_BT"] & x.get("teacher_mask_BT", True)
+    return [int(t) for t in np.flatnonzero(has_BT[row])]
+
+
+def _largest(share: float, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
+    """Row by row: 1 at the taught tokens whose gap fewer than the share's number of tokens exceed."""
+    gate_BT = np.zeros_like(gap_BT)
+    for row, gap_T in enumerate(gap_BT):
+        taught = sorted(_taught_columns(x, row), key=lambda t: -gap_T[t])
+        gate_BT[row, taught[: int(np.ceil(round(share * len(taught), 9)))]] = 1
+    return gate_BT
+
+
+def _persistent(memory: float, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
+    """Token by token: the weighted mean over the taught tokens of the same turn up to this one."""
+    mean_BT = np.zeros_like(gap_BT)
+    for row, turn_T in enumerate(x["turn_BT"]):
+        taught = _taught_columns(x, row)
+        for t in taught:
+            past = [s for s in taught if s <= t and turn_T[s] == turn_T[t]]
+            mean_BT[row, t] = np.average(gap_BT[row, past], weights=[memory ** (t - s) for s in past])
+    return mean_BT

@@ -13,7 +13,7 @@ from sdar.objectives.base import (
     objectives,
 )
 from sdar.ops.divergences import likelihood
-from sdar.ops.gates import gate, gates
+from sdar.ops.gates import gate, gates, reads
 from sdar.ops.reduce import masked, weighted
 
 
@@ -42,22 +42,22 @@ class SDAR(PolicyGradient):
     beta: float = 5.0
     """Slope of the gate; 0 makes it the constant 0.5."""
     gate: str = "gap"
-    """What weighs the tokens: gap, hard, constant or student-entropy."""
+    """What weighs the tokens; `sdar list gates` says what there is."""
+    top_share: float = 0.2
+    """Share of a sequence's tokens that gate `top-q` keeps."""
+    memory: float = 0.9
+    """Weight of a token beside that of the next one in the mean of gate `persistence`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 0.0, math.inf, "coef", "beta")
+        check_range(self, 0.0, 1.0, "top_share", "memory")
         check_name(gates, self.gate)
 
     @property
     def needs(self) -> frozenset[Stream]:
         """What GRPO needs, the teacher, and what the gate reads."""
-        return super().needs | {Stream.TEACHER, *self.gate_streams}
-
-    @property
-    def gate_streams(self) -> tuple[Stream, ...]:
-        """What the gate reads beside the gap."""
-        return tuple(Stream(name) for name in gates[self.gate].streams)
+        return super().needs | {Stream.TEACHER} | Stream.among(reads(self.gate))
 
     def loss(self, x: LossInputs) -> LossOutput:
         """GRPO plus the gated likelihood."""
@@ -65,7 +65,8 @@ class SDAR(PolicyGradient):
 
         teacher_BT = x.stream(Stream.TEACHER)
         gap_BT = (teacher_BT - x.logp_BT).detach()
-        gate_BT = gate(self.gate, self.beta, gap_BT, (x.stream(s) for s in self.gate_streams))
+        settings = {"beta": self.beta, "top_share": self.top_share, "memory": self.memory}
+        gate_BT = gate(self.gate, gap_BT, x.read, **settings)
         sdar_BT = masked(gate_BT * likelihood(x.logp_BT, teacher_BT), x.taught_BT)
 
         metrics |= {

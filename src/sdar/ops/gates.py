@@ -1,66 +1,120 @@
 """Gates: per-token weights in [0, 1] that say how much of a distillation term to keep.
 
-A gate is a weight, never a path for gradient: `gate` detaches all that a rule sees, so no rule can get this
-wrong. A rule is `(gap_BT, beta, *streams) -> weight_BT`; the gap is teacher - student log-prob, and the
-streams are those it was registered with.
+A rule's parameters say what it reads: `gap_BT`, the teacher's less the student's log-prob; other tensors of
+the batch, named as in `LossInputs`; and settings of the objective. A gate is a weight, never a path for
+gradient: `gate` detaches all that a rule sees, so no rule can get this wrong. A rule looks at one sequence at
+a time, so that its weights do not depend on how a batch is cut.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from sdar.ops.reduce import masked
 from sdar.registry import Registry
 
 Rule = Callable[..., Tensor]
 
-
-@dataclass(frozen=True)
-class Gate:
-    """A rule and the names of the per-token streams it reads beside the gap."""
-
-    rule: Rule
-    streams: tuple[str, ...] = ()
+gates: Registry[Rule] = Registry("gate")
 
 
-gates: Registry[Gate] = Registry("gate")
+def reads(name: str) -> tuple[str, ...]:
+    """The tensors that gate `name` reads beside the gap.
+
+    >>> reads("persistence")
+    ('turn_BT', 'taught_BT')
+    """
+    given = inspect.signature(gates[name]).parameters
+    return tuple(one for one in given if one.endswith("_BT") and one != "gap_BT")
 
 
-def register(name: str, *streams: str) -> Callable[[Rule], Rule]:
-    """Decorator that files a rule under `name`, with the streams it reads beside the gap, in order."""
+def gate(name: str, gap_BT: Tensor, read: Callable[[str], Tensor], **settings: float) -> Tensor:
+    """The weights of gate `name`, without gradient.
 
-    def add(rule: Rule) -> Rule:
-        gates.register(name)(Gate(rule, streams))
-        return rule
-
-    return add
-
-
-def gate(name: str, beta: float, gap_BT: Tensor, streams: Iterable[Tensor] = ()) -> Tensor:
-    """The weights of gate `name`, without gradient. `beta` is the slope of the smooth gates."""
-    return gates[name].rule(gap_BT.detach(), beta, *(stream.detach() for stream in streams))
+    `read` gives the tensors that the rule names; of the settings it gets those that it names.
+    """
+    wanted = inspect.signature(gates[name]).parameters
+    tensors = {one: read(one).detach() for one in reads(name)}
+    chosen = {one: value for one, value in settings.items() if one in wanted}
+    return gates[name](gap_BT=gap_BT.detach(), **tensors, **chosen)
 
 
-@register("gap")
+@gates.register("gap")
 def gap_sigmoid(gap_BT: Tensor, beta: float) -> Tensor:
     """sigmoid(beta * gap): the paper's default. Its slope in the gap is at most beta / 4."""
     return torch.sigmoid(beta * gap_BT)
 
 
-@register("constant")
-def constant(gap_BT: Tensor, beta: float) -> Tensor:
+@gates.register("constant")
+def constant(gap_BT: Tensor) -> Tensor:
     """1 everywhere, no gate at all; `gap` with beta 0 is 0.5 everywhere."""
     return torch.ones_like(gap_BT)
 
 
-@register("hard")
-def hard(gap_BT: Tensor, beta: float) -> Tensor:
+@gates.register("hard")
+def hard(gap_BT: Tensor) -> Tensor:
     """1 where the teacher likes the token better than the student does, else 0: the limit of large beta."""
     return (gap_BT > 0).to(gap_BT.dtype)
 
 
-@register("student-entropy", "entropy")
+@gates.register("student-entropy")
 def student_entropy(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
     """sigmoid(beta * h), h the student's entropy in nats: 0.5 where it is sure, towards 1 where it is not."""
     return torch.sigmoid(beta * entropy_BT)
+
+
+@gates.register("teacher-entropy")
+def teacher_entropy(gap_BT: Tensor, beta: float, teacher_entropy_BT: Tensor) -> Tensor:
+    """sigmoid(-beta * h), h the teacher's entropy in nats: 0.5 where it is sure, less where not."""
+    return torch.sigmoid(-beta * teacher_entropy_BT)
+
+
+@gates.register("soft-or")
+def soft_or(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
+    """sigmoid(beta * (1 - (1 - u) (1 - gap))), u the student's uncertainty: open where u or the gap is large.
+
+    u = 1 - exp(-h) is in [0, 1), so a larger gap never closes the gate; the paper does not say how it scales
+    the entropy h. Where the student is sure, u = 0, this is `gap`.
+    """
+    return torch.sigmoid(beta * (1 - torch.exp(-entropy_BT) * (1 - gap_BT)))
+
+
+@gates.register("top-q")
+def top_q(gap_BT: Tensor, top_share: float, taught_BT: Tensor) -> Tensor:
+    """1 on the share `top_share` of each sequence's taught tokens with the largest gaps, else 0.
+
+    The number of tokens is rounded up; of equal gaps the earlier token wins.
+    """
+    order_BT = gap_BT.masked_fill(~taught_BT, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    count_B1 = (top_share * taught_BT.sum(1, keepdim=True).double() - 1e-9).ceil()
+    return (order_BT.argsort(dim=1) < count_B1).to(gap_BT.dtype)
+
+
+@gates.register("persistence")
+def persistence(gap_BT: Tensor, beta: float, memory: float, turn_BT: Tensor, taught_BT: Tensor) -> Tensor:
+    """sigmoid(beta * m), m the mean gap of the turn so far: one odd token does not open or shut the gate.
+
+    In the mean a token k places back has weight memory^k; with memory 0 this is `gap`.
+    """
+    return torch.sigmoid(beta * turn_mean(gap_BT, memory, turn_BT, taught_BT))
+
+
+def turn_mean(value_BT: Tensor, memory: float, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Mean over this and the earlier tokens of its turn, those k places back with weight memory^k."""
+    same_BT = F.pad(turn_BT[:, 1:] == turn_BT[:, :-1], (1, 0))
+    keep_BT = memory * same_BT.to(value_BT.dtype)
+    weight_BT = _scan(keep_BT, mask_BT.to(value_BT.dtype))
+    return _scan(keep_BT, masked(value_BT, mask_BT)) / weight_BT.clamp(min=1)
+
+
+def _scan(keep_BT: Tensor, value_BT: Tensor) -> Tensor:
+    """y_t = keep_t y_(t-1) + value_t along the rows, in log2(T) steps; the first column keeps nothing."""
+    shift = 1
+    while shift < value_BT.shape[1]:
+        value_BT = value_BT + keep_BT * F.pad(value_BT[:, :-shift], (shift, 0))
+        keep_BT = keep_BT * F.pad(keep_BT[:, :-shift], (shift, 0))
+        shift *= 2
+    return value_BT

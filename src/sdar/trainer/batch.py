@@ -32,7 +32,7 @@ class Batch:
     rollout_M: Tensor
     """Log-probs as they were sampled."""
     streams: dict[Stream, Tensor] = field(default_factory=dict)
-    """Further log-probs, filled in as they are scored."""
+    """What else there is of each policy token, filled in as it is scored."""
 
     @classmethod
     def build(
@@ -50,6 +50,21 @@ class Batch:
             turn_M=torch.tensor(turns, dtype=torch.int64, device=device),
             rollout_M=torch.tensor(logps, dtype=torch.float32, device=device),
         )
+
+    def put(self, stream: Stream, scores: TokenScores, rows: Sequence[int] | None = None) -> None:
+        """Fill in the log-probs of a stream, and what else a pass of the teacher gave.
+
+        With `rows` only theirs change.
+        """
+        found = {stream: scores.logp}
+        if stream is Stream.TEACHER and scores.entropy is not None:
+            found[Stream.TEACHER_ENTROPY] = scores.entropy
+        for name, new_M in found.items():
+            self.streams[name] = new_M if rows is None else self._replaced(self.streams[name], new_M, rows)
+
+    def _replaced(self, old: Tensor, new: Tensor, rows: Sequence[int]) -> Tensor:
+        columns = self.columns(rows)
+        return old.index_copy(0, columns, new[columns])
 
     @property
     def lengths(self) -> list[int]:

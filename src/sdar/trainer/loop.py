@@ -190,7 +190,7 @@ class Trainer:
                 batch.streams[stream] = batch.rollout_M
             elif stream in needs:
                 told = self._telling(f"score {stream.value}")
-                batch.streams[stream] = self.learner.score(batch, stream, told)
+                batch.put(stream, self.learner.score(batch, stream, told))
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
         """For each episode, the names of the skills that the teacher saw, or else the student."""

@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.utils import clip_grad_norm_
 
 from sdar.errors import ConfigError
+from sdar.model.logprobs import TokenScores
 from sdar.model.policy import Policy
 from sdar.objectives.base import Objective, Stream
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
@@ -128,27 +129,41 @@ class Learner:
     @torch.no_grad()
     def score(
         self, batch: Batch, stream: Stream, told: Told = silent, rows: Sequence[int] | None = None
-    ) -> Tensor:
-        """Log-probs (M,) of the batch's policy tokens by the current weights, the teacher or the reference.
+    ) -> TokenScores:
+        """Scores of the batch's policy tokens by the current weights, the teacher or the reference.
 
-        Other rows than `rows` (by default all) and samples without a teacher have 0.
+        Other rows than `rows` (by default all) and samples without a teacher have 0. The teacher's pass also
+        gives its entropy where the objective needs it.
         """
         teacher = stream is Stream.TEACHER
+        entropy = teacher and Stream.TEACHER_ENTROPY in self.objective.needs
         lengths = batch.teacher_lengths if teacher else batch.lengths
         todo = range(len(lengths)) if rows is None else rows
         if teacher:
             todo = sorted(set(batch.taught).intersection(todo))
-        out_M = torch.zeros_like(batch.rollout_M)
         cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
+        mine = self._mine(cut or [[]] * self.world.size)
+        scored: list[tuple[Tensor, TokenScores]] = []
         with self._scorer(stream) as policy:
-            mine = self._mine(cut)
             for number, share in enumerate(mine):
                 told(number, len(mine))
                 packed = pack([batch.samples[row] for row in share], self.world.device, teacher=teacher)
-                logp_M = policy(packed, temperature=self.temperature).logp
-                if share:
-                    out_M[batch.columns(share)] = logp_M
-        return self.world.sum(out_M)
+                scores = policy(packed, temperature=self.temperature, with_entropy=entropy)
+                scored.append((batch.columns(share), scores))
+        return self._join(scored, len(batch.rollout_M))
+
+    def _join(self, scored: Sequence[tuple[Tensor, TokenScores]], count: int) -> TokenScores:
+        """Scores of all `count` columns out of those that each rank has, with their columns."""
+        whole: list[Tensor | None] = []
+        for parts in zip(*(scores for _, scores in scored), strict=True):
+            if parts[0] is None:
+                whole.append(None)
+                continue
+            out = parts[0].new_zeros(count, *parts[0].shape[1:])
+            for (columns, _), part in zip(scored, parts, strict=True):
+                out[columns] = part
+            whole.append(self.world.sum(out))
+        return TokenScores._make(whole)
 
     def learn(self, batch: Batch, step: int, steps: int, told: Told = silent) -> Learned:
         """One pass in shuffled mini-batches, one update each; this is training step `step` of `steps`."""
@@ -186,8 +201,7 @@ class Learner:
     def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
         """Score the teacher of `rows` again, where it is scored at all."""
         if Stream.TEACHER in batch.streams:
-            columns = batch.columns(rows)
-            batch.streams[Stream.TEACHER][columns] = self.score(batch, Stream.TEACHER, rows=rows)[columns]
+            batch.put(Stream.TEACHER, self.score(batch, Stream.TEACHER, rows=rows), rows)
 
     def _accumulate(
         self,

@@ -57,7 +57,7 @@ def make(
         reference=frozen,
     )
     for stream in objective.needs & {Stream.REF, Stream.TEACHER}:
-        batch.streams[stream] = learner.score(batch, stream)
+        batch.put(stream, learner.score(batch, stream))
     return learner, batch
 
 
@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_plain_model(world: World) -> None:
     learner, batch = make(world, SDAR(), micro_tokens=40)
     model = tiny_model()
     for stream, prompt in ((Stream.OLD, "prompt"), (Stream.TEACHER, "teacher_prompt")):
-        scored = learner.score(batch, stream)
+        scored = learner.score(batch, stream).logp
         for row, sample in enumerate(batch.samples):
             tokens = torch.tensor([*getattr(sample, prompt), *sample.body])
             logp = model(tokens[None]).logits[0, :-1].log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
@@ -98,18 +98,18 @@ def test_scores_are_those_of_the_plain_model(world: World) -> None:
 def test_a_row_without_a_teacher_scores_zero(world: World) -> None:
     learner, batch = make(world, SDAR())
     batch = replace(batch, samples=[replace(batch.samples[0], teacher_prompt=()), *batch.samples[1:]])
-    scored = learner.score(batch, Stream.TEACHER)
+    scored = learner.score(batch, Stream.TEACHER).logp
     assert not scored[batch.columns([0])].any()
     assert scored[batch.columns([1, 2, 3, 4, 5])].all()
 
 
 def test_the_reference_stays_when_the_policy_moves(world: World) -> None:
     learner, batch = make(world, SDAR())
-    before = learner.score(batch, Stream.REF)
-    torch.testing.assert_close(before, learner.score(batch, Stream.OLD))
+    before = learner.score(batch, Stream.REF).logp
+    torch.testing.assert_close(before, learner.score(batch, Stream.OLD).logp)
     learner.learn(batch, 1, 10)
-    assert torch.equal(learner.score(batch, Stream.REF), before)
-    assert not torch.allclose(learner.score(batch, Stream.OLD), before, atol=1e-3)
+    assert torch.equal(learner.score(batch, Stream.REF).logp, before)
+    assert not torch.allclose(learner.score(batch, Stream.OLD).logp, before, atol=1e-3)
 
 
 def test_micro_batches_change_neither_update_nor_metrics(world: World) -> None:
@@ -124,7 +124,7 @@ def test_micro_batches_change_neither_update_nor_metrics(world: World) -> None:
 
 def test_live_scores_of_the_first_mini_batch_are_from_before_the_update(world: World) -> None:
     learner, batch = make(world, SDAR(), mini_batch=3)
-    before = learner.score(batch, Stream.OLD)
+    before = learner.score(batch, Stream.OLD).logp
     learned = learner.learn(batch, 1, 10)
     first = batch.columns(learned.first)
     assert 0 < len(first) < len(before)
@@ -203,7 +203,7 @@ def test_pack_is_what_is_scored(world: World) -> None:
     with torch.no_grad():
         alone = learner.policy(pack([batch.samples[3]], world.device)).logp
     torch.testing.assert_close(
-        learner.score(batch, Stream.OLD)[batch.columns([3])], alone, atol=1e-5, rtol=1e-5
+        learner.score(batch, Stream.OLD).logp[batch.columns([3])], alone, atol=1e-5, rtol=1e-5
     )
 
 
@@ -213,11 +213,11 @@ def test_adapters_train_and_the_reference_is_the_policy_without_them(world: Worl
     learner, batch = make(world, SDAR(), model=get_peft_model(tiny_model(), config))
     assert learner.reference is not None
     assert not learner.reference.is_copy
-    expected = plain.score(batch, Stream.REF)
+    expected = plain.score(batch, Stream.REF).logp
     before = weights(learner)
     learner.learn(batch, 1, 10)
-    torch.testing.assert_close(learner.score(batch, Stream.REF), expected, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(learner.score(batch, Stream.OLD), expected, atol=1e-3)
+    torch.testing.assert_close(learner.score(batch, Stream.REF).logp, expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(learner.score(batch, Stream.OLD).logp, expected, atol=1e-3)
     moved = {name for name, tensor in weights(learner).items() if not torch.equal(tensor, before[name])}
     assert moved
     assert all("lora_" in name for name in moved)
@@ -229,10 +229,10 @@ def test_bfloat16_computes_in_halves_and_keeps_trained_weights_whole(world: Worl
     assert learner.reference is not None
     assert {parameter.dtype for parameter in learner.policy.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in learner.reference.policy.parameters()} == {torch.bfloat16}
-    rough, fine = learner.score(batch, Stream.REF), exact.score(batch, Stream.REF)
+    rough, fine = learner.score(batch, Stream.REF).logp, exact.score(batch, Stream.REF).logp
     assert rough.dtype == torch.float32
     assert 1e-5 < float((rough - fine).abs().max()) < 0.1
-    torch.testing.assert_close(learner.score(batch, Stream.OLD), rough, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(learner.score(batch, Stream.OLD).logp, rough, atol=1e-6, rtol=1e-6)
     assert {parameter.dtype for parameter in learner.policy.parameters()} == {torch.float32}, "no shards"
     norm, expected = (each.learn(batch, 1, 10).metrics["optim/grad_norm"] for each in (learner, exact))
     assert norm == pytest.approx(expected, rel=0.05)
@@ -247,7 +247,7 @@ def test_log_probs_are_those_of_the_tempered_distribution(world: World) -> None:
     logp = (tiny_model()(tokens[None]).logits[0, :-1] / 2.0).log_softmax(-1).gather(1, tokens[1:, None])[:, 0]
     expected = logp[-len(sample.body) :][torch.tensor(sample.policy)].detach()
     columns = batch.columns([0])
-    torch.testing.assert_close(warm.score(batch, Stream.OLD)[columns], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(warm.score(batch, Stream.OLD).logp[columns], expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(warm.learn(batch, 1, 10).live_M[columns], expected, atol=1e-4, rtol=1e-4)
 
 
@@ -275,3 +275,23 @@ def test_an_update_is_as_large_as_the_learning_rate_of_its_step(world: World) ->
         assert largest == pytest.approx(expected, rel=0.01), (
             "the first update of Adam moves by the learning rate"
         )
+
+
+def test_the_entropy_of_the_teacher_is_that_of_the_plain_model(world: World) -> None:
+    learner, batch = make(world, SDAR(gate="teacher-entropy"), micro_tokens=40)
+    scored = batch.streams[Stream.TEACHER_ENTROPY]
+    model = tiny_model()
+    for row, sample in enumerate(batch.samples):
+        logps = model(torch.tensor([[*sample.teacher_prompt, *sample.body]])).logits[0, :-1].log_softmax(-1)
+        expected = -(logps.exp() * logps).sum(-1)[-len(sample.body) :][torch.tensor(sample.policy)]
+        torch.testing.assert_close(scored[batch.columns([row])], expected, atol=1e-4, rtol=1e-4)
+    assert math.isfinite(learner.learn(batch, 1, 10).metrics["sdar/gate_mean"])
+
+
+def test_a_batch_that_nobody_teaches_has_zeros_for_the_teacher(world: World) -> None:
+    learner, batch = make(world, SDAR(gate="teacher-entropy"))
+    batch = replace(batch, samples=[replace(sample, teacher_prompt=()) for sample in batch.samples])
+    scores = learner.score(batch, Stream.TEACHER)
+    assert scores.entropy is not None
+    assert not scores.logp.any()
+    assert not scores.entropy.any()

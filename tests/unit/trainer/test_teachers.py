@@ -61,16 +61,16 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 def test_the_default_and_the_reference_are_the_policy_now_and_at_first(world: World) -> None:
     for name in ("start-of-step", "live", "reference"):
         learner, batch = taught(world, teachers[name]())
-        close(learner.score(batch, Stream.TEACHER), by_hand(tiny_model(), batch))
+        close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
         learner.learn(batch, 1, 10)
         now = tiny_model() if name == "reference" else plain(weights(learner))
-        close(learner.score(batch, Stream.TEACHER), by_hand(now, batch))
+        close(learner.score(batch, Stream.TEACHER).logp, by_hand(now, batch))
 
 
 def test_a_second_model_scores_with_its_own_weights(world: World) -> None:
     learner, batch = taught(world, SecondModel(path="3"))
     learner.learn(batch, 1, 10)
-    close(learner.score(batch, Stream.TEACHER), by_hand(tiny_model(seed=3), batch))
+    close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(seed=3), batch))
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -84,14 +84,14 @@ def test_the_average_follows_every_update(world: World, lora: bool) -> None:
     for state in seen:
         mean = {name: DECAY * tensor + (1 - DECAY) * state[name] for name, tensor in mean.items()}
     before = weights(learner)
-    scored = learner.score(batch, Stream.TEACHER)
+    scored = learner.score(batch, Stream.TEACHER).logp
     if lora:
         whole = get_peft_model(tiny_model(), LoraConfig(r=2))
         whole.load_state_dict({name.removeprefix("model."): t for name, t in mean.items()}, strict=False)
         close(scored, by_hand(whole, batch))
     else:
         close(scored, by_hand(plain(mean), batch))
-    assert (scored - learner.score(batch, Stream.OLD)).abs().max() > 1e-3
+    assert (scored - learner.score(batch, Stream.OLD).logp).abs().max() > 1e-3
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(learner).items()), "swapped back"
 
 
@@ -107,7 +107,7 @@ def test_a_skipped_update_leaves_the_average_alone(world: World) -> None:
 def test_adapters_are_off_for_a_reference_teacher(world: World) -> None:
     learner, batch = taught(world, teachers["reference"](), lora=True)
     learner.learn(batch, 1, 10)
-    close(learner.score(batch, Stream.TEACHER), by_hand(tiny_model(), batch))
+    close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
 
 
 @dataclass(frozen=True, kw_only=True)
