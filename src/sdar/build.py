@@ -243,7 +243,7 @@ def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> HFE
     plain = replace(config.model, lora_rank=0, gradient_checkpointing=False)
     copy = load_model(plain, model, world.device, param_dtype=config.model.compute_dtype)
     assert isinstance(copy, PreTrainedModel)
-    return HFEngine(copy, stop_ids=chat.stop_ids)
+    return HFEngine(copy, stop_ids=chat.stop_ids, max_rows=config.rollout.max_live)
 
 
 def play_panel(

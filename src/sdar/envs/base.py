@@ -6,7 +6,7 @@ text. `sdar check env NAME` runs the conformance battery of `sdar.envs.check` on
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -118,6 +118,12 @@ class EnvSpec(ABC):
     @abstractmethod
     def make(self) -> Env:
         """A fresh environment; cheap, and shares everything immutable with its siblings."""
+
+    def prefetch(self, texts: Iterable[str]) -> None:  # noqa: B027 - most environments have nothing to fetch
+        """Called with what the policy wrote in all live episodes, just before their steps.
+
+        Environments that ask a server can ask for everything at once here. What fails is left to the steps.
+        """
 
     @abstractmethod
     def prompts(self) -> Prompts:

@@ -33,7 +33,7 @@ class RolloutConfig:
     max_tokens: int = 512
     """Tokens of one completion."""
     max_live: int = 256
-    """Episodes played side by side; later ones start as earlier ones end."""
+    """Episodes played side by side, and sequences the engine keeps; later ones start as earlier ones end."""
 
     def __post_init__(self) -> None:
         least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
@@ -86,6 +86,7 @@ class Collector:
                 while waiting and len(live) < config.max_live:
                     live.append(self._start(*waiting.popleft()))
                 completions = self.engine.generate([episode.request(seed) for episode in live], sampling)
+                self.spec.prefetch(self.chat.decode(completion.tokens) for completion in completions)
                 for episode, completion in zip(live, completions, strict=True):
                     episode.accept(completion)
                 over = [episode for episode in live if episode.end]

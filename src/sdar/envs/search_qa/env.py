@@ -77,9 +77,8 @@ class SearchQAEnv:
         )
 
     def _search(self, action: str, query: str, valid: bool) -> Step:
-        query = query.encode(errors="replace").decode()
         try:
-            (found,) = self._retriever.search([query], self._top_k) if query else [()]
+            (found,) = self._retriever.search([well_formed(query)], self._top_k) if query else [()]
         except RetrievalError:
             failed = _measured(searches=1.0, failed_searches=1.0)
             return Step(self._observe(FAILED), action, valid=valid, metrics=failed)
@@ -94,6 +93,11 @@ class SearchQAEnv:
 
     def _observe(self, text: str) -> Observation:
         return Observation(text, self._question.text)
+
+
+def well_formed(query: str) -> str:
+    """The query as retrievers get it: without characters that cannot be sent."""
+    return query.encode(errors="replace").decode()
 
 
 def _measured(**metrics: float) -> dict[str, float]:

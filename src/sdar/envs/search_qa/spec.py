@@ -1,7 +1,7 @@
 """Settings of Search-QA, and what follows from them: tasks, panels, environments, prompts and experts."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -13,7 +13,7 @@ import sdar.envs.search_qa.dense
 import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, envs
 from sdar.envs.search_qa.bm25 import BM25Config
-from sdar.envs.search_qa.env import SearchQAEnv
+from sdar.envs.search_qa.env import SearchQAEnv, well_formed
 from sdar.envs.search_qa.experts import Guesser, Solver
 from sdar.envs.search_qa.generated import SPLITS, GeneratedTasks, Recipe
 from sdar.envs.search_qa.passages import find_corpus
@@ -193,13 +193,13 @@ class SearchQASpec(EnvSpec):
         puzzle = task.payload.puzzle()
         return Solver(world, puzzle, words, max_turns=self.max_turns, careful=careful, noise=noise)
 
-    def prefetch(self, texts: Sequence[str]) -> None:
+    def prefetch(self, texts: Iterable[str]) -> None:
         """Search for all that these texts of the policy ask for, at once, so that the steps find it known."""
         if not self.data:
             return
         parse = parse_bare if self.prompt is PromptSet.COMPACT else parse_published
         actions = (parse(text)[0].partition(" ") for text in texts)
-        queries = [rest for verb, _, rest in actions if verb == SEARCH and rest]
+        queries = [well_formed(rest) for verb, _, rest in actions if verb == SEARCH and rest]
         try:
             self._retriever.search(queries, self.top_k)
         except RetrievalError:

@@ -4,12 +4,16 @@ import re
 from dataclasses import replace
 
 import pytest
+from tests.tiny import tiny_tokenizer
 
 from sdar.envs.check import check_env
 from sdar.envs.search_qa.questions import write_rows
-from sdar.envs.search_qa.retrieval import RetrievalError
+from sdar.envs.search_qa.retrieval import Cached, Passage, RetrievalError
 from sdar.envs.search_qa.spec import SearchQASpec
 from sdar.errors import ConfigError, DataError
+from sdar.model.chat import Chat
+from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.engines.scripted import ScriptedEngine
 
 
 @pytest.fixture
@@ -146,3 +150,23 @@ def test_prefetch_searches_for_all_queries_at_once(data, monkeypatch):
     spec.prefetch(["<search>broken</search>"])
     replace(spec, data="").prefetch(["<search>a</search>"])
     assert len(asked) == 2
+
+
+def test_a_round_of_steps_is_one_search(data, monkeypatch):
+    """Through the collector: what was fetched ahead is what the steps find."""
+    asked = []
+
+    class Engine:
+        def search(self, queries, k):
+            asked.append(sorted(queries))
+            return [(Passage("1", f'"Emma"\nFound for {query}.'),) for query in queries]
+
+    shared = Cached(Engine())
+    monkeypatch.setattr(SearchQASpec, "_retriever", property(lambda self: shared))
+    spec, tokenizer, words = SearchQASpec(data=str(data), max_turns=3), tiny_tokenizer(), iter("pqrstuvwx")
+    engine = ScriptedEngine(lambda prompt: f"search {next(words)}", tokenizer)
+    collector = Collector(spec, engine, Chat(tokenizer), RolloutConfig(max_tokens=20))
+    groups = collector.collect(spec.tasks("test")[:3], 1, seed=0)
+    assert asked[:2] == [["p", "q", "r"], ["s", "t", "u"]]
+    assert [group.trajectories[0].metrics["searches"] for group in groups] == [2.0] * 3
+    assert groups[0].trajectories[0].turns[1].observation.text == "found found for p"
