@@ -20,7 +20,7 @@ from sdar.rollout.engines.hf import HFEngine
 from sdar.runlog import RunDir
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
-from sdar.skills.retrieval import retrievals
+from sdar.skills.retrieval import Everything, Retrieval
 from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints
 from sdar.trainer.distributed import World, shard
 from sdar.trainer.loop import TrainConfig, Trainer
@@ -31,6 +31,16 @@ from sdar.types import Step
 
 torch.set_num_threads(1)
 """Threads that wait for one another are slower than one on a tiny model."""
+
+
+BANK = SkillBank(
+    "toy",
+    (
+        Skill("walk", "", "Walk.", "Walk to the door."),
+        Skill("go-left", "left", "Go left.", "Go to the left."),
+        Skill("go-right", "right", "Go right.", "Go to the right."),
+    ),
+)
 
 
 class LooseEnv(ToyEnv):
@@ -73,6 +83,7 @@ def tiny_trainer(
     optim: OptimConfig | None = None,
     checkpoint: CheckpointConfig | None = None,
     teacher: TeacherConfig | None = None,
+    retrieval: Retrieval | None = None,
     **train: Any,
 ) -> Trainer:
     """All parts of a run in `path`, which is made or continued."""
@@ -87,7 +98,6 @@ def tiny_trainer(
     if reference.is_copy:
         shard(reference.policy, world)
     parts = Parts(policy=policy, reference=reference, load=lambda path: Policy(tiny_model(seed=int(path))))
-    skills = SkillBank("toy", (Skill("walk", "", "Walk.", "Walk to the door."),))
     collector = Collector(spec, engine, chat, rollout)
 
     def evaluate(step: int) -> dict[str, float]:
@@ -105,7 +115,7 @@ def tiny_trainer(
         collector=collector,
         engine=engine,
         chat=chat,
-        teacher=SkillContext(skills, retrievals["all"]),
+        teacher=SkillContext(BANK, retrieval or Everything()),
         learner=Learner(
             policy=policy,
             optimizer=make_optimizer(policy, optim),

@@ -24,8 +24,9 @@ from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.experts import ExpertCollector
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
+from sdar.skills.retrieval import retrievals
 from sdar.trackers import Trackers
-from sdar.trainer.checkpoint import Checkpoints, latest, step_of
+from sdar.trainer.checkpoint import Checkpoints, latest, read_returns, step_of
 from sdar.trainer.distributed import World, join, shard
 from sdar.trainer.loop import Progress, Trainer
 from sdar.trainer.step import Learner, make_optimizer
@@ -65,6 +66,8 @@ def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResu
     with stage(config) as (world, shown):
         chat = Chat(load_tokenizer(model))
         student = skill_context(config, skills) if skills else None
+        if student:
+            student.returns.load(read_returns(model.parent))
         collector = Collector(
             config.env, make_engine(config, model, world, chat), chat, config.rollout, student
         )
@@ -88,7 +91,10 @@ def start_model(config: RunConfig, world: World, shown: Display) -> Path:
     if config.model.path != EMBEDDED:
         return Path(config.model.path)
     warm_start = WarmStart(
-        spec=config.env, skills=skill_context(config), rollout=config.rollout, config=config.warm_start
+        spec=config.env,
+        skills=replace(skill_context(config), wrong_rate=0.0),
+        rollout=config.rollout,
+        config=config.warm_start,
     )
     if world.is_main:
         warm_start.ensure(world.device, lambda done, total, loss: shown.phase("warm start", done, total))
@@ -142,7 +148,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     check_prompt(config, start, chat, skills)
     engine = make_engine(config, start, world, chat)
     collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
-    shown = config.skills.retrieval if objective.student_skills else ""
+    shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
 
     def export(directory: Path) -> None:
         save_model(engine.model, tokenizer, directory)

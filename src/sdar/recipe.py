@@ -29,6 +29,7 @@ from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import RolloutConfig
 from sdar.runlog import check_writable
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
+from sdar.skills.retrieval import retrievals
 from sdar.trackers import check_trackers
 from sdar.trainer.checkpoint import CheckpointConfig
 from sdar.trainer.loop import TrainConfig
@@ -153,8 +154,13 @@ def check_panel(config: RunConfig) -> None:
 
 
 def skill_context(config: RunConfig, retrieval: str = "") -> SkillContext:
-    """The skills, by the configured rule or another one; a kind of task without skills fails here."""
-    settings = replace(config.skills, retrieval=retrieval or config.skills.retrieval)
+    """The skills, by the configured rule or another one (its settings are used if it is the configured one).
+
+    A kind of task without skills fails here.
+    """
+    settings = config.skills
+    if retrieval and retrievals[retrieval] is not type(settings.retrieval):
+        settings = replace(settings, retrieval=retrievals[retrieval]())
     return SkillContext.from_config(settings, {task.kind for task in config.panel.tasks}, config.train.seed)
 
 

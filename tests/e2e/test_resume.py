@@ -12,7 +12,8 @@ import pytest
 import torch
 from tests.runs import timeless, tiny_trainer
 
-from sdar.runlog import RunDir, read_metrics
+from sdar.runlog import RunDir, read_episodes, read_metrics
+from sdar.skills.retrieval import UCB
 from sdar.trainer import checkpoint
 from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
@@ -131,6 +132,19 @@ def test_resuming_twice_and_resuming_a_finished_run(unbroken: Result, world: Wor
 
         assert trainer.train() == target
     assert timeless(read_metrics(trainer.run)) == unbroken[0]
+
+
+def test_a_rule_that_learns_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
+    whole = tiny_trainer(tmp_path / "whole", world, retrieval=UCB())
+    whole.train()
+    for target in (2, 6):
+        halved = tiny_trainer(tmp_path / "halved", world, steps=target, retrieval=UCB())
+        halved.train()
+    assert whole.skills is not None
+    assert halved.skills is not None
+    assert whole.skills.returns == halved.skills.returns
+    assert whole.skills.returns.kinds.keys() == {"left", "right"}
+    assert list(read_episodes(whole.run)) == list(read_episodes(halved.run))
 
 
 def start(directory: Path) -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.runs import tiny_trainer
 
 from sdar.rollout.collector import RolloutConfig
+from sdar.skills.retrieval import UCB
 from sdar.trainer.distributed import join
 from sdar.trainer.step import OptimConfig
 from sdar.trainer.teachers import Live, MovingAverage
@@ -26,6 +27,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     },
     "ema": {"steps": 2, "teacher": MovingAverage(decay=0.5)},
     "live": {"steps": 2, "teacher": Live()},
+    "ucb": {"steps": 3, "retrieval": UCB()},
     "endless": {"steps": 10_000},
 }
 

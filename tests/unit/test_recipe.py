@@ -29,7 +29,8 @@ def test_recipes_load_and_say_what_they_set(file: Path) -> None:
     table = to_table(config)
     for section, values in layer.values.items():
         for name, value in values.items() if isinstance(values, dict) else [(None, values)]:
-            assert (table[section] if name is None else table[section][name]) == value
+            found = table[section] if name is None else table[section][name]
+            assert (found["name"] if isinstance(found, dict) else found) == value
     assert load(RunConfig, [Layer("again", table)]) == config
     assert fingerprint(config) == fingerprint(load_config([layer]))
 

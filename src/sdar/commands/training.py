@@ -55,12 +55,13 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
 def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     """Make the embedded model, and show how well it plays without and with skills."""
     from sdar import build, recipe
+    from sdar.skills.retrieval import retrievals
 
     config = configure([read_toml(Path(word)) for word in words], flags)
     recipe.check(config)
     model = build.warm_start(config)
     without = build.evaluate_model(config, model)
-    skilled = build.evaluate_model(config, model, config.skills.retrieval)
+    skilled = build.evaluate_model(config, model, retrievals.name_of(type(config.skills.retrieval)))
     say(f"panel {without.panel}: {len(without.outcomes)} tasks")
     say(f"success without skills: {without.success}")
     say(f"success with skills:    {skilled.success}")

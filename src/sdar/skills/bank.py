@@ -150,6 +150,11 @@ class SkillBank:
         """The skills for every kind of task."""
         return self.of_kind("")
 
+    @property
+    def special(self) -> tuple[Skill, ...]:
+        """The skills that are for one kind of task."""
+        return tuple(skill for skill in self.skills if not skill.is_general)
+
     def of_kind(self, kind: str) -> tuple[Skill, ...]:
         """The skills written for `kind`; empty where there are none."""
         return tuple(skill for skill in self.skills if skill.kind == kind)

@@ -5,12 +5,14 @@ conversation and nothing can be cut from its front unnoticed.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Annotated
 
 from sdar.errors import ConfigError
 from sdar.skills.bank import Skill, SkillBank
-from sdar.skills.retrieval import Rule, draw, retrievals, uniform
+from sdar.skills.embedding import Embedding  # noqa: F401 - registers itself
+from sdar.skills.retrieval import ByKind, Query, Retrieval, Returns, draw, retrievals, uniform
 from sdar.types import Message, Task
 
 HEADING = "Skills for this task:"
@@ -29,8 +31,8 @@ class SkillsConfig:
 
     bank: str = "alfworld"
     """A built-in bank, or a directory of skill files."""
-    retrieval: str = "by-kind"
-    """Rule that picks a task's skills."""
+    retrieval: Annotated[Retrieval, retrievals] = field(default_factory=ByKind)
+    """Rule that picks a task's skills; `--skills.retrieval NAME` chooses."""
     detail: Detail = Detail.FULL
     """Show each skill's full text, or only its summary (small models)."""
     wrong_rate: float = 0.0
@@ -43,33 +45,32 @@ class SkillsConfig:
 
 @dataclass(frozen=True, slots=True)
 class SkillContext:
-    """A bank, a rule and a way to show skills. Pure: the caller keeps count of what was seen."""
+    """A bank, a rule and a way to show skills. Nothing in it changes but what it was told in `returns`."""
 
     bank: SkillBank
-    rule: Rule
+    rule: Retrieval
     detail: Detail = Detail.FULL
     seed: int = 0
     wrong_rate: float = 0.0
+    returns: Returns = field(default_factory=Returns)
+    """What was observed with each skill; whoever plays the episodes tells it, between steps."""
 
     @classmethod
     def from_config(cls, config: SkillsConfig, kinds: Collection[str] = (), seed: int = 0) -> "SkillContext":
-        """Load the bank and look up the rule.
+        """Load the bank and check that the rule works with it and with tasks of `kinds`.
 
-        The skills of each of `kinds` are selected once, so that a bank that lacks one fails here and not in
-        the middle of a run. Raises `ConfigError` or `DataError`.
+        So a bank that lacks a kind fails here and not in the middle of a run. Raises `ConfigError` or
+        `DataError`.
         """
-        rule = retrievals[config.retrieval]
         bank = SkillBank.load(config.bank)
-        context = cls(bank, rule, Detail(config.detail), seed, config.wrong_rate)
+        config.retrieval.check(bank, kinds)
         if config.wrong_rate and len(bank.kinds) < 2:
             raise ConfigError(f"skills.wrong_rate needs two task kinds; '{bank.name}' has {len(bank.kinds)}")
-        for kind in sorted(kinds):
-            context.select(Task(kind, kind), "")
-        return context
+        return cls(bank, config.retrieval, Detail(config.detail), seed, config.wrong_rate)
 
     def select(self, task: Task, goal: str) -> tuple[Skill, ...]:
-        """The skills of `task`, whose task sentence is `goal`; the same in every turn and every run."""
-        skills = self.rule(self.bank, task, goal, self.seed)
+        """The skills of `task`, whose task sentence is `goal`; the same in every turn of a step."""
+        skills = self.rule.select(Query(self.bank, task, goal, self.seed, self.returns))
         if uniform("wrong", self.seed, task.id) >= self.wrong_rate:
             return skills
         others = tuple(kind for kind in self.bank.kinds if kind != task.kind)

@@ -1,60 +1,204 @@
-"""Which skills of a bank a task gets. A rule is a pure function: the same task and seed give the same skills.
+"""Which skills of a bank a task gets.
 
-Rules look at the task, never at the page an environment shows, so what is retrieved holds for the episode.
+A rule is one frozen dataclass: its fields are its settings, and `select` is a pure function of a `Query`. A
+query holds the task and what the run has observed so far, never the page that an environment shows, so what
+is retrieved holds for the whole episode and is the same on every rank.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sdar.errors import ConfigError, suggest
 from sdar.registry import Registry
 from sdar.skills.bank import Skill, SkillBank
 from sdar.types import Task
 
-Rule = Callable[[SkillBank, Task, str, int], tuple[Skill, ...]]
-"""(bank, task, task sentence, seed) -> skills, in the order in which they are read."""
 
-retrievals: Registry[Rule] = Registry("retrieval rule")
+@dataclass(slots=True)
+class Returns:
+    """What a run has observed of its skills: how the episodes went whose teacher or student saw them.
+
+    >>> seen = Returns()
+    >>> seen.observe("heat", ["heat"], 10.0)
+    >>> seen.of_kind("heat")
+    {'heat': (1, 10.0)}
+    """
+
+    kinds: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
+    """Task kind -> skill -> number of episodes and sum of their returns."""
+    low: float = 0.0
+    """Smallest return so far, at most 0."""
+    high: float = 0.0
+    """Largest return so far, at least 0."""
+
+    def observe(self, kind: str, skills: Iterable[str], value: float) -> None:
+        """Count an episode of a task of `kind` that returned `value` and saw the named skills."""
+        seen = self.kinds.setdefault(kind, {})
+        for name in skills:
+            episodes, total = seen.get(name, (0, 0.0))
+            seen[name] = (episodes + 1, total + value)
+        self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def of_kind(self, kind: str) -> Mapping[str, tuple[int, float]]:
+        """Skill -> number of episodes and sum of returns, over tasks of `kind`."""
+        return self.kinds.get(kind, {})
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as plain JSON; `load` takes it back."""
+        return asdict(self)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Forget what was observed and go on from `state`; an empty one is the beginning."""
+        self.low, self.high = state.get("low", 0.0), state.get("high", 0.0)
+        self.kinds = {
+            kind: {name: (episodes, total) for name, (episodes, total) in seen.items()}
+            for kind, seen in state.get("kinds", {}).items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """All that a rule may look at."""
+
+    bank: SkillBank
+    task: Task
+    goal: str
+    """The task sentence."""
+    seed: int = 0
+    """The run's."""
+    returns: Returns = field(default_factory=Returns)
+    """What was observed before the current step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(ABC):
+    """A rule and its settings. Subclasses add fields, register themselves and fill in `select`."""
+
+    @abstractmethod
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """The skills for the task, in the order in which they are read."""
+
+    def check(self, bank: SkillBank, kinds: Collection[str]) -> None:
+        """Raise `ConfigError` for what cannot work with `bank` and tasks of `kinds`; loads nothing heavy."""
+        return
+
+
+retrievals: Registry[type[Retrieval]] = Registry("retrieval rule")
 
 
 @retrievals.register("by-kind")
-def by_kind(bank: SkillBank, task: Task, goal: str, seed: int) -> tuple[Skill, ...]:
-    """General skills and those of the task's kind. A kind without skills raises `ConfigError`."""
-    of_kind = bank.of_kind(task.kind)
-    if not of_kind:
-        near = suggest(task.kind, bank.kinds)
-        raise ConfigError(f"skill bank '{bank.name}' has no skill for task kind '{task.kind}': {near}")
-    return bank.general + of_kind
+@dataclass(frozen=True, kw_only=True)
+class ByKind(Retrieval):
+    """General skills and those of the task's kind. A kind without skills is an error."""
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        self.check(query.bank, [query.task.kind])
+        return query.bank.general + query.bank.of_kind(query.task.kind)
+
+    def check(self, bank: SkillBank, kinds: Collection[str]) -> None:
+        """Every kind needs a skill."""
+        for kind in sorted(kinds):
+            if not bank.of_kind(kind):
+                near = suggest(kind, bank.kinds)
+                raise ConfigError(f"skill bank '{bank.name}' has no skill for task kind '{kind}': {near}")
 
 
 @retrievals.register("all")
-def everything(bank: SkillBank, task: Task, goal: str, seed: int) -> tuple[Skill, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Everything(Retrieval):
     """The whole bank."""
-    return bank.skills
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        return query.bank.skills
 
 
 @retrievals.register("none")
-def nothing(bank: SkillBank, task: Task, goal: str, seed: int) -> tuple[Skill, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Nothing(Retrieval):
     """No skills: the teacher sees what the student sees."""
-    return ()
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        return ()
 
 
 @retrievals.register("keyword")
-def keyword(bank: SkillBank, task: Task, goal: str, seed: int) -> tuple[Skill, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Keyword(Retrieval):
     """General skills and those with a keyword in the task sentence, as whole words.
 
     Where no keyword occurs, the skills that have a kind but no keywords stand in.
     """
-    special = [skill for skill in bank.skills if not skill.is_general]
-    matching = [skill for skill in special if any(_occurs(word, goal) for word in skill.keywords)]
-    return bank.general + tuple(matching or [skill for skill in special if not skill.keywords])
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        special = query.bank.special
+        matching = [skill for skill in special if any(_occurs(word, query.goal) for word in skill.keywords)]
+        return query.bank.general + tuple(matching or [skill for skill in special if not skill.keywords])
+
+
+class NeedsKinds(Retrieval):
+    """A rule that picks among the skills that have a kind."""
+
+    def check(self, bank: SkillBank, kinds: Collection[str]) -> None:
+        """There have to be some."""
+        if not bank.special:
+            raise ConfigError(f"skill bank '{bank.name}' has no skill with a task kind to choose from")
 
 
 @retrievals.register("random")
-def random_kind(bank: SkillBank, task: Task, goal: str, seed: int) -> tuple[Skill, ...]:
+@dataclass(frozen=True, kw_only=True)
+class RandomKind(NeedsKinds):
     """General skills and those of a kind drawn for the task: the quality control of the paper's ablation."""
-    return bank.general + bank.of_kind(draw(bank.kinds, "random", seed, task.id))
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        drawn = draw(query.bank.kinds, "random", query.seed, query.task.id)
+        return query.bank.general + query.bank.of_kind(drawn)
+
+
+@retrievals.register("ucb")
+@dataclass(frozen=True, kw_only=True)
+class UCB(NeedsKinds):
+    """General skills and the one with the largest upper confidence bound on the return seen with it.
+
+    The bound of a skill is its mean return + c sqrt(ln N / n), as in the paper's ablation: n counts the
+    episodes that saw it, N those that saw any. The paper does not say the rest: here every task kind has
+    statistics of its own, returns are scaled to [0, 1] by the smallest and largest so far (0 included), and
+    skills that no episode has seen come first, drawn for each task.
+    """
+
+    c: float = math.sqrt(2)
+    """Weight of the uncertainty; 0 always takes the best mean."""
+
+    def __post_init__(self) -> None:
+        if not self.c >= 0:
+            raise ConfigError(f"skills.retrieval.c must not be negative, not {self.c}")
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        bank, returns = query.bank, query.returns
+        seen = returns.of_kind(query.task.kind)
+        arms = {skill.name: skill for skill in bank.special}
+        fresh = [name for name in arms if name not in seen]
+        if fresh:
+            return (*bank.general, arms[draw(fresh, "ucb", query.seed, query.task.id)])
+        log_total = math.log(sum(seen[name][0] for name in arms))
+        span = (returns.high - returns.low) or 1.0
+
+        def bound(name: str) -> float:
+            episodes, total = seen[name]
+            mean = (total / episodes - returns.low) / span
+            return mean + self.c * math.sqrt(log_total / episodes)
+
+        return (*bank.general, arms[max(arms, key=bound)])
 
 
 def draw(choices: Sequence[str], *key: object) -> str:

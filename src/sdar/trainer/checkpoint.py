@@ -1,8 +1,10 @@
 """Checkpoints: everything a run needs to go on exactly, and what an evaluation needs to load.
 
     checkpoints/step-000120/
-        state/    policy and optimizer in the sharded format of torch.distributed.checkpoint; any number of
-        ranks reads it model/    the policy as a transformers model with its tokenizer state.json
+        state/      policy and optimizer in the sharded format of torch.distributed.checkpoint; any number of
+                    ranks reads it
+        model/      the policy as a transformers model with its tokenizer
+        state.json  format, step, and what was observed of the skills
 
 A directory without the ending `.tmp` is complete. `state/` also holds the average of a teacher that has one.
 Nothing else is kept: all randomness follows from the seed and the step, and the reference policy is the
@@ -13,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,18 @@ class Checkpoints:
     export: Callable[[Path], object]
 
     def save(
-        self, step: int, policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None = None
+        self,
+        step: int,
+        policy: Policy,
+        optimizer: torch.optim.Optimizer,
+        average: Average | None = None,
+        *,
+        returns: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write the state after `step` steps (collective), unless it is there.
 
-        A crash at any moment leaves the earlier checkpoints usable.
+        `returns` is what was observed of the skills, see `sdar.skills.retrieval.Returns.state`. A crash at
+        any moment leaves the earlier checkpoints usable.
         """
         path = self.directory / f"step-{step:06d}"
         if self.world.any(path.is_dir()):
@@ -92,7 +101,8 @@ class Checkpoints:
         dcp.save(_state(policy, optimizer, average), checkpoint_id=partial / "state")
         if self.world.is_main:
             self.export(partial / "model")
-            (partial / "state.json").write_text(json.dumps({"format": FORMAT, "step": step}) + "\n")
+            state = {"format": FORMAT, "step": step, "returns": returns or {}}
+            (partial / "state.json").write_text(json.dumps(state) + "\n")
             os.replace(partial, path)
             for old in complete(self.directory)[: -self.config.keep]:
                 shutil.rmtree(old.rename(old.with_name(old.name + ".tmp")))
@@ -123,6 +133,13 @@ class Checkpoints:
             options=_TRAINABLE,
         )
         return step
+
+
+def read_returns(path: Path) -> dict[str, Any]:
+    """What was observed of the skills before a checkpoint; empty where nothing was."""
+    file = path / "state.json"
+    state: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return state.get("returns", {})
 
 
 def _state(policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The training loop. Read this first: `Trainer.step` is one step of the algorithm, top to bottom.
 
 Nothing here knows which objective is used: it says which log-prob streams it needs, and those are scored. All
-randomness follows from (seed, step), so the weights, the optimizer's state and the step number are the whole
-state.
+randomness follows from (seed, step), so the weights, the optimizer's state, the step number and the returns
+observed with each skill are the whole state.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from sdar.rollout.samples import Overflow, SampleReport, build_samples
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
 from sdar.trainer.batch import Batch
-from sdar.trainer.checkpoint import Checkpoints, latest
+from sdar.trainer.checkpoint import Checkpoints, latest, read_returns
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.record import take_notes
@@ -109,6 +109,11 @@ class Trainer:
         if Stream.TEACHER in self.learner.objective.needs and self.teacher is None:
             raise ConfigError("the objective needs a teacher, and no skills were given")
 
+    @property
+    def skills(self) -> SkillContext | None:
+        """What the teacher is shown or, where the objective needs none, the student."""
+        return self.teacher if Stream.TEACHER in self.learner.objective.needs else self.collector.skills
+
     def train(self) -> int:
         """Train from the newest checkpoint, or from the start, to the last step; the number of steps done.
 
@@ -127,7 +132,8 @@ class Trainer:
                 self._log(done, metrics)
                 stop = self.learner.world.any(asked())
                 if stop or done == steps or done % self.checkpoints.config.every == 0:
-                    self.checkpoints.save(done, *self._state)
+                    returns = self.skills.returns.state() if self.skills else {}
+                    self.checkpoints.save(done, *self._state, returns=returns)
         return done
 
     def step(self, step: int) -> dict[str, float]:
@@ -143,12 +149,15 @@ class Trainer:
                 learned = learner.learn(batch, step, self.config.steps, self._telling("train"))
             with clock.phase("sync"):
                 sync_weights(learner.policy, self.engine)
+        episodes = flatten(groups)
+        seen = self._skills_seen(episodes, report)
         if learner.world.is_main:
-            episodes = flatten(groups)
-            skills = self._skills_seen(episodes, report)
-            self.run.write_episodes(step, episodes, skills, episode_gaps(batch, learned, len(episodes)))
+            self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)))
             kept = episodes[: self.config.record]
-            self.run.write_trajectories(step, kept, take_notes(kept, batch, learned, skills, self.chat))
+            self.run.write_trajectories(step, kept, take_notes(kept, batch, learned, seen, self.chat))
+        if self.skills:
+            for episode, names in zip(episodes, seen, strict=True):
+                self.skills.returns.observe(episode.task.kind, names, episode.reward)
         return {
             **rollout_metrics(groups),
             **teacher_metrics(report),
@@ -194,10 +203,9 @@ class Trainer:
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
         """For each episode, the names of the skills that the teacher saw, or else the student."""
-        student = self.collector.skills
-        if Stream.TEACHER in self.learner.objective.needs or student is None:
+        if self.skills is None or self.skills is self.teacher:
             return list(report.skills)
-        chosen = [student.select(episode.task, episode.turns[0].observation.goal) for episode in episodes]
+        chosen = [self.skills.select(episode.task, episode.turns[0].observation.goal) for episode in episodes]
         return [tuple(skill.name for skill in skills) for skills in chosen]
 
     def _telling(self, phase: str) -> Callable[[int, int], None]:
@@ -223,6 +231,8 @@ class Trainer:
         """Load the newest checkpoint, forget what was logged after it, and give the engine the weights."""
         path = latest(self.run.checkpoints)
         done = self.checkpoints.load(path, *self._state) if path else 0
+        if path and self.skills:
+            self.skills.returns.load(read_returns(path))
         if self.learner.world.is_main:
             self.run.truncate_after(done if path else -1)
         sync_weights(self.learner.policy, self.engine)

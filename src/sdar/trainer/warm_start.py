@@ -82,7 +82,7 @@ class WarmStart:
         """SHA-256 over the settings, the skill texts and the sources that make the model."""
         settings = {
             "env": [type(self.spec).__name__, asdict(self.spec)],
-            "skills": [self.skills.bank.fingerprint, str(self.skills.detail)],
+            "skills": [self.skills.bank.fingerprint, str(self.skills.detail), repr(self.skills.rule)],
             "context": [str(self.rollout.context), self.rollout.history],
             "config": asdict(self.config),
         }
@@ -97,8 +97,8 @@ class WarmStart:
         spec = Path(inspect.getfile(type(self.spec)))
         own = [file for suffix in ("py", "txt") for file in sorted(spec.parent.glob(f"*.{suffix}"))]
         yield from own if spec.parent != root / "envs" else [spec]
-        for part in ("skills", "model"):
-            yield from sorted((root / part).glob("*.py"))
+        yield from sorted((root / "model").glob("*.py"))
+        yield from (root / "skills" / f"{part}.py" for part in ("bank", "context", "embedding", "retrieval"))
         yield from (root / "rollout" / "agent.py", Path(__file__))
 
     @property

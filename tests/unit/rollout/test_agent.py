@@ -7,11 +7,11 @@ from sdar.model.chat import Chat
 from sdar.rollout.agent import Episode, turn_seed
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
-from sdar.skills.retrieval import retrievals
+from sdar.skills.retrieval import Everything
 from sdar.types import Completion, ContextMode, EndReason, Message, StopReason, Task
 
 TASK = Task("t", "right", 3)
-SKILLS = SkillContext(SkillBank("toy", (Skill("walk", "", "Walk.", "Walk to the door."),)), retrievals["all"])
+SKILLS = SkillContext(SkillBank("toy", (Skill("walk", "", "Walk.", "Walk to the door."),)), Everything())
 
 
 @pytest.fixture

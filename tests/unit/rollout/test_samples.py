@@ -12,7 +12,7 @@ from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.samples import Overflow, Sample, build_samples
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
-from sdar.skills.retrieval import retrievals
+from sdar.skills.retrieval import ByKind
 from sdar.types import ContextMode
 
 BANK = SkillBank(
@@ -23,7 +23,7 @@ BANK = SkillBank(
         Skill("starboard", "right", "Right.", "The door is on the right."),
     ),
 )
-TEACHER = SkillContext(BANK, retrievals["by-kind"])
+TEACHER = SkillContext(BANK, ByKind())
 SPEC = ToySpec(max_turns=4)
 CHAT = Chat(tiny_tokenizer())
 TEMPERATURE = 0.8

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdar.skills.bank import SkillBank
-from sdar.skills.retrieval import keyword
+from sdar.skills.retrieval import Keyword, Query
 from sdar.types import Task
 
 KINDS = (
@@ -49,7 +49,7 @@ def test_summaries_are_short_and_lower_case(alfworld: SkillBank) -> None:
 
 def test_keywords_find_the_kind_of_every_official_goal(alfworld: SkillBank, shared_data: Path) -> None:
     for game in games(shared_data):
-        found = keyword(alfworld, Task(game["id"], game["task_type"]), game["task"], 0)
+        found = Keyword().select(Query(alfworld, Task(game["id"], game["task_type"]), game["task"]))
         assert [skill.kind for skill in found] == ["", game["task_type"]], game["task"]
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 import pickle
 from pathlib import Path
 
@@ -7,7 +6,7 @@ import pytest
 from sdar.errors import ConfigError
 from sdar.skills.bank import SkillBank
 from sdar.skills.context import HEADING, Detail, SkillContext, SkillsConfig
-from sdar.skills.retrieval import retrievals
+from sdar.skills.retrieval import ByKind, Everything, RandomKind, retrievals
 from sdar.types import Message, Task
 
 MESSAGES = (Message("system", "be good"), Message("user", "a door"), Message("user", "a wall"))
@@ -15,7 +14,7 @@ TASKS = [Task(f"train/{i}", "heat") for i in range(400)]
 
 
 def context(bank: SkillBank, rule: str = "by-kind", **settings: object) -> SkillContext:
-    return SkillContext(bank, retrievals[rule], **settings)
+    return SkillContext(bank, retrievals[rule](), **settings)
 
 
 def test_full_text_goes_into_the_first_user_message(bank: SkillBank) -> None:
@@ -65,32 +64,25 @@ def test_wrong_rate_takes_the_right_file_from_other_rules(bank: SkillBank) -> No
 
 def test_from_config_builds_the_builtin_bank() -> None:
     built = SkillContext.from_config(SkillsConfig(), kinds=["pick_two_obj_and_place"], seed=3)
-    assert (built.bank.name, built.rule, built.seed) == ("alfworld", retrievals["by-kind"], 3)
+    assert (built.bank.name, built.rule, built.seed) == ("alfworld", ByKind(), 3)
     assert pickle.loads(pickle.dumps(built)) == built
 
 
 def test_from_config_reads_a_directory(directory: Path) -> None:
-    config = SkillsConfig(bank=str(directory), retrieval="random", detail=Detail.SUMMARY, wrong_rate=0.5)
+    config = SkillsConfig(bank=str(directory), retrieval=RandomKind(), detail=Detail.SUMMARY, wrong_rate=0.5)
     built = SkillContext.from_config(config)
     assert (built.bank.name, built.detail, built.wrong_rate) == ("small", Detail.SUMMARY, 0.5)
 
 
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ({"bank": "alfworl"}, "did you mean 'alfworld'"),
-        ({"retrieval": "by_kind"}, "did you mean 'by-kind'"),
-    ],
-)
-def test_bad_names_are_answered_with_the_nearest(change: dict[str, str], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        SkillContext.from_config(dataclasses.replace(SkillsConfig(), **change))
+def test_an_unknown_bank_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'alfworld'"):
+        SkillContext.from_config(SkillsConfig(bank="alfworl"))
 
 
 def test_kind_without_skills_fails_at_the_start(directory: Path) -> None:
     with pytest.raises(ConfigError, match="no skill for task kind 'fry'"):
         SkillContext.from_config(SkillsConfig(bank=str(directory)), kinds=["heat", "fry"])
-    assert SkillContext.from_config(SkillsConfig(bank=str(directory), retrieval="all"), kinds=["fry"])
+    assert SkillContext.from_config(SkillsConfig(bank=str(directory), retrieval=Everything()), kinds=["fry"])
 
 
 def test_wrong_rate_needs_two_kinds(bank: SkillBank, tmp_path: Path) -> None:

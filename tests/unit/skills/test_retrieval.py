@@ -1,21 +1,23 @@
+import json
+import math
 from collections import Counter
 
 import pytest
 
 from sdar.errors import ConfigError
 from sdar.skills.bank import Skill, SkillBank
-from sdar.skills.retrieval import draw, keyword, retrievals, uniform
+from sdar.skills.retrieval import UCB, Keyword, Query, Retrieval, Returns, draw, retrievals, uniform
 from sdar.types import Task
 
 HEAT = Task("train/1", "heat")
 
 
 def names(bank: SkillBank, rule: str, task: Task = HEAT, goal: str = "", seed: int = 0) -> list[str]:
-    return [skill.name for skill in retrievals[rule](bank, task, goal, seed)]
+    return [skill.name for skill in retrievals[rule]().select(Query(bank, task, goal, seed))]
 
 
 def test_registered_rules() -> None:
-    assert list(retrievals) == ["all", "by-kind", "keyword", "none", "random"]
+    assert list(retrievals) == ["all", "by-kind", "embedding", "keyword", "none", "random", "ucb"]
 
 
 def test_by_kind_is_general_and_the_kind(bank: SkillBank) -> None:
@@ -50,8 +52,8 @@ def test_keyword_matches_whole_words_only(bank: SkillBank, goal: str, found: lis
 
 def test_keyword_without_stand_in_is_general_only() -> None:
     bank = SkillBank("b", (Skill("g", "", "s", "t"), Skill("cpp", "c", "s", "t", ("c++",))))
-    assert [s.name for s in keyword(bank, HEAT, "write c", 0)] == ["g"]
-    assert [s.name for s in keyword(bank, HEAT, "write c++ now", 0)] == ["g", "cpp"]
+    assert [s.name for s in Keyword().select(Query(bank, HEAT, "write c"))] == ["g"]
+    assert [s.name for s in Keyword().select(Query(bank, HEAT, "write c++ now"))] == ["g", "cpp"]
 
 
 def test_random_covers_all_kinds_and_repeats(bank: SkillBank) -> None:
@@ -64,9 +66,78 @@ def test_random_covers_all_kinds_and_repeats(bank: SkillBank) -> None:
     assert min(counts.values()) > 70
 
 
-def test_random_needs_a_kind() -> None:
-    with pytest.raises(ConfigError, match="no task kind"):
-        names(SkillBank("b", (Skill("g", "", "s", "t"),)), "random")
+@pytest.mark.parametrize("rule", ["random", "embedding", "ucb"])
+def test_rules_that_choose_need_something_to_choose_from(rule: str) -> None:
+    with pytest.raises(ConfigError, match="no skill with a task kind"):
+        retrievals[rule]().check(SkillBank("b", (Skill("g", "", "s", "t"),)), ())
+
+
+@pytest.mark.parametrize("rule", list(retrievals))
+def test_no_rule_sees_more_than_task_and_returns(rule: str, bank: SkillBank) -> None:
+    """What a rule is asked holds no observation, and the same question gets the same answer."""
+    assert set(Query.__dataclass_fields__) == {"bank", "task", "goal", "seed", "returns"}
+    made: Retrieval = retrievals[rule]()
+    query = Query(bank, HEAT, "heat the egg", 1)
+    assert made.select(query) == made.select(Query(bank, HEAT, "heat the egg", 1))
+    assert set(made.select(query)) <= set(bank.skills)
+
+
+def test_ucb_tries_every_skill_before_it_chooses(bank: SkillBank) -> None:
+    returns, seen = Returns(), []
+    for number in range(3):
+        [general, chosen] = UCB().select(Query(bank, Task(f"t{number}", "heat"), "", 0, returns))
+        assert general.name == "basics"
+        seen.append(chosen.name)
+        returns.observe("heat", ["basics", chosen.name], 0.0)
+    assert sorted(seen) == ["cool", "heat", "put"]
+    others = {UCB().select(Query(bank, Task(f"t{i}", "fry"), "", 0, returns))[1].name for i in range(40)}
+    assert len(others) == 3, "another kind of task starts anew, and its tasks try different skills"
+
+
+def test_ucb_takes_the_largest_bound(bank: SkillBank) -> None:
+    returns = Returns()
+    outcomes = {"cool": [0.0, 10.0], "heat": [10.0] * 6 + [0.0] * 2, "put": [0.0] * 4}
+    for name, values in outcomes.items():
+        for value in values:
+            returns.observe("heat", [name], value)
+
+    def chosen(c: float) -> str:
+        return UCB(c=c).select(Query(bank, HEAT, "", 0, returns))[-1].name
+
+    def bound(name: str, c: float) -> float:
+        values = outcomes[name]
+        return sum(values) / len(values) / 10 + c * math.sqrt(math.log(14) / len(values))
+
+    for c in (0.0, 0.3, 1.0, 3.0):
+        assert chosen(c) == max(outcomes, key=lambda name: bound(name, c))
+    assert {chosen(0.0), chosen(3.0)} == {"heat", "cool"}
+
+
+def test_ucb_does_not_depend_on_the_scale_of_rewards(bank: SkillBank) -> None:
+    def chosen(scale: float) -> str:
+        returns = Returns()
+        for name, value in (("cool", 0.2), ("heat", 1.0), ("heat", -0.5), ("put", 0.1), ("put", 0.9)):
+            returns.observe("heat", [name], scale * value)
+        return UCB().select(Query(bank, HEAT, "", 0, returns))[-1].name
+
+    assert chosen(1.0) == chosen(100.0) == chosen(0.01)
+
+
+def test_returns_survive_a_file() -> None:
+    returns = Returns()
+    returns.observe("heat", ["a", "b"], -1.5)
+    returns.observe("cool", ["a"], 3.0)
+    again = Returns()
+    again.load(json.loads(json.dumps(returns.state())))
+    assert again == returns
+    again.load({})
+    assert again == Returns()
+
+
+def test_bad_settings_are_refused() -> None:
+    for settings in ({"c": -1.0}, {"c": math.nan}):
+        with pytest.raises(ConfigError, match=r"retrieval\.c must not be negative"):
+            UCB(**settings)
 
 
 def test_draws_are_pinned_and_uniform() -> None:

@@ -69,7 +69,7 @@ def test_all_episodes_of_a_step_are_noted_and_some_recorded(world: World, tmp_pa
     trainer.train()
     noted = list(read_episodes(trainer.run))
     assert [episode["step"] for episode in noted] == [1] * 8 + [2] * 8
-    assert all(episode["skills"] == ["walk"] and episode["gap"] for episode in noted)
+    assert all("walk" in episode["skills"] and episode["gap"] for episode in noted)
     for whole, short in zip(read_trajectories(trainer.run, 1), noted, strict=False):
         assert (whole["task"], whole["index"]) == (short["task"], short["index"])
         gaps = [gap for turn in whole["turns"] for gap in turn["gap"]]

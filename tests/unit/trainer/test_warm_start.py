@@ -15,6 +15,7 @@ from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engine import Sampling
 from sdar.rollout.engines.hf import HFEngine
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
+from sdar.skills.retrieval import ByKind, Nothing, RandomKind
 from sdar.trainer.warm_start import WarmStart, WarmStartConfig, _pack
 
 SMALL = EmbeddedConfig(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=1, num_kv_heads=1)
@@ -27,7 +28,7 @@ def make(tmp_path, monkeypatch):
 
     def build(spec=None, **settings) -> WarmStart:
         spec = spec or AlfworldSpec(max_turns=8)
-        retrieval = "none" if isinstance(spec, ToySpec) else "by-kind"
+        retrieval = Nothing() if isinstance(spec, ToySpec) else ByKind()
         skills = SkillContext.from_config(SkillsConfig(detail=Detail.SUMMARY, retrieval=retrieval))
         config = WarmStartConfig(model=SMALL, **({"steps": 2, "demonstrations": 4} | settings))
         return WarmStart(spec=spec, skills=skills, rollout=RolloutConfig(max_tokens=12), config=config)
@@ -62,6 +63,7 @@ def test_the_fingerprint_sees_every_setting(make):
         make(plain_noise=0.1),
         make(spec=AlfworldSpec(max_turns=9)),
         replace(first, skills=replace(first.skills, detail=Detail.FULL)),
+        replace(first, skills=replace(first.skills, rule=RandomKind())),
         replace(first, rollout=RolloutConfig(context="window")),
     ]
     prints = [warm_start.fingerprint for warm_start in [first, *others]]

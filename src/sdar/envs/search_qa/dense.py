@@ -9,21 +9,19 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sdar.encoder import Encoder, Vectors, encoder, model_directory
 from sdar.envs.search_qa.index import open_index
 from sdar.envs.search_qa.passages import PassageStore, choose_corpus
 from sdar.envs.search_qa.retrieval import Passage, Retriever, RetrieverConfig, retrievers
 from sdar.errors import ConfigError, DataError, suggest
-
-Vectors = npt.NDArray[np.float32]
 
 _VECTORS, _SHAPE = "vectors.f16", "vectors.json"
 _AT_ONCE = 100_000
@@ -67,14 +65,14 @@ class DenseConfig(RetrieverConfig):
     def open(self, corpus: Path | None) -> Retriever:
         """The vectors of the corpus, made the first time, and the model."""
         self.require(corpus)
-        encoder = _encoder(str(_model_directory(self.model)), self.device, self.batch_size)
-        settings = (str(_model_directory(self.model).resolve()), self.passage_prefix)
+        encode = encoder(self.model, self.device, self.batch_size)
+        settings = (str(model_directory(self.model).resolve()), self.passage_prefix)
 
         def build(passages: Iterable[Passage], target: Path) -> None:
-            write_vectors(passages, target, encoder, self.passage_prefix, self.batch_size * 16)
+            write_vectors(passages, target, encode, self.passage_prefix, self.batch_size * 16)
 
         place = open_index("dense", choose_corpus(self.corpus, corpus), settings, build)
-        return Dense.load(place, encoder, self.query_prefix, self.engine)
+        return Dense.load(place, encode, self.query_prefix, self.engine)
 
     def require(self, corpus: Path | None) -> None:
         """There have to be a model, a corpus, and the packages."""
@@ -83,15 +81,8 @@ class DenseConfig(RetrieverConfig):
         missing = [name for module, name in packages.items() if find_spec(module) is None]
         if missing:
             raise ConfigError(f"dense retrieval needs {', '.join(missing)}: pip install {' '.join(missing)}")
-        _model_directory(self.model)
+        model_directory(self.model, "retriever 'dense'")
         choose_corpus(self.corpus, corpus)
-
-
-class Encoder(Protocol):
-    """Turns texts into unit vectors."""
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """[texts, width], float32."""
 
 
 class Dense:
@@ -171,32 +162,3 @@ def _faiss_index(vectors: npt.NDArray[np.float16]) -> Any:
     for start in range(0, len(vectors), _AT_ONCE):
         index.add(np.ascontiguousarray(vectors[start : start + _AT_ONCE], np.float32))
     return index
-
-
-@lru_cache(maxsize=2)
-def _encoder(directory: str, device: str, batch_size: int) -> Encoder:
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(directory, device=device, local_files_only=True)
-
-    def encode(texts: Sequence[str]) -> Vectors:
-        vectors = model.encode(
-            list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, np.float32)
-
-    return encode
-
-
-def _model_directory(name: str) -> Path:
-    """Where a model is: the directory itself, or the one in a package that has `modules.json` in it."""
-    if not name:
-        raise ConfigError("retriever 'dense' needs a model: a directory, or a package that ships one")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    package = find_spec(name) if name.isidentifier() else None
-    for home in (package.submodule_search_locations or ()) if package else ():
-        if found := next(iter(sorted(Path(home).rglob("modules.json"))), None):
-            return found.parent
-    raise ConfigError(f"retriever 'dense': there is no directory '{name}', and no package that ships a model")

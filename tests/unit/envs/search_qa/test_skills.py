@@ -9,7 +9,7 @@ from sdar.envs.search_qa.spec import SearchQASpec
 from sdar.envs.search_qa.worlds import KINDS
 from sdar.skills.bank import SkillBank
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
-from sdar.skills.retrieval import by_kind, keyword
+from sdar.skills.retrieval import ByKind, Keyword, Query
 from sdar.types import Task
 
 
@@ -42,14 +42,17 @@ def test_every_task_gets_the_skills_of_its_kind(bank):
     for task in SearchQASpec().tasks("train")[:8]:
         assert [skill.name for skill in context.select(task, "")] == ["general", task.kind]
     for name in SETS:
-        assert [skill.name for skill in by_kind(bank, Task("x", name), "", 0)] == ["general", name]
+        assert [skill.name for skill in ByKind().select(Query(bank, Task("x", name), ""))] == [
+            "general",
+            name,
+        ]
 
 
 def test_keywords_tell_generated_kinds_apart(bank):
     hits = total = 0
     for task in SearchQASpec().tasks("train")[:200]:
         goal = task.payload.puzzle().question.text
-        named = {skill.name for skill in keyword(bank, task, goal, 0)}
+        named = {skill.name for skill in Keyword().select(Query(bank, task, goal))}
         hits += task.kind in named
         total += 1
         assert ("compare" in named) == (task.kind == "compare"), goal
@@ -57,7 +60,7 @@ def test_keywords_tell_generated_kinds_apart(bank):
 
 
 def test_a_small_model_reads_the_summaries(bank):
-    context = SkillContext(bank, by_kind, Detail.SUMMARY)
+    context = SkillContext(bank, ByKind(), Detail.SUMMARY)
     section = context.section(context.select(Task("x", "chain"), ""))
     assert section.count("\n") == 2
     assert len(section.split()) < 90

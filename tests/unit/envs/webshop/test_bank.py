@@ -7,7 +7,7 @@ import pytest
 from sdar.envs.webshop.shop import Shop
 from sdar.envs.webshop.spec import WebshopSpec
 from sdar.skills.bank import SkillBank
-from sdar.skills.retrieval import keyword
+from sdar.skills.retrieval import Keyword, Query
 from sdar.types import Task
 
 KINDS = ("beauty", "electronics", "fashion", "garden", "grocery")
@@ -31,7 +31,7 @@ def test_summaries_are_short_and_plain(bank):
 
 
 def found(bank, kind, goal):
-    return [skill.kind for skill in keyword(bank, Task("x", kind), goal, 0) if skill.kind]
+    return [skill.kind for skill in Keyword().select(Query(bank, Task("x", kind), goal)) if skill.kind]
 
 
 def test_keywords_find_the_department_of_generated_goals(bank):
