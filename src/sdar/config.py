@@ -2,8 +2,9 @@
 
 The mechanism only; the schema of a run is `sdar.recipe`. A field annotated `Annotated[Base, registry]` is
 polymorphic: the key `name` in its table picks the class, and `--objective grpo` is short for
-`--objective.name grpo`. Choosing another name than the layers before starts from that class's defaults.
-Nothing is ignored: an unknown key or a wrong type names its file or flag.
+`--objective.name grpo`. Choosing another name than the layers before starts from that class's defaults. What
+a table without a name sets is for whichever class is chosen, as far as that has such a setting.
+Nothing else is ignored: an unknown key or a wrong type names its file or flag.
 """
 
 import hashlib
@@ -136,10 +137,11 @@ def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
 
 
 def _choose(hint: Any, base: Any, tables: Tables, path: Keys) -> tuple[Any, Any, Tables]:
-    """Settle the class of a polymorphic field and drop what was set for another one."""
+    """Settle the class of a polymorphic field and drop what was set for another one, by its name."""
     registry = _registry(hint)
     name = None if base is None or registry is None else registry.name_of(type(base))
     kept: Tables = []
+    nameless: Tables = []
     for layer, table in tables:
         if not isinstance(table, Mapping):
             if registry is None:
@@ -152,8 +154,11 @@ def _choose(hint: Any, base: Any, tables: Tables, path: Keys) -> tuple[Any, Any,
                 advice = suggest(chosen, registry)
                 raise ConfigError(f"{label}: unknown {registry.what} '{chosen}': {advice}")
             if chosen != name:
-                name, base, kept = chosen, None, []
+                name, base, known = chosen, None, _fields(registry[chosen])
+                kept = [(one, {key: t[key] for key in t if key in known}) for one, t in nameless]
             table = {key: value for key, value in table.items() if key != "name"}
+        else:
+            nameless.append((layer, table))
         kept.append((layer, table))
     if registry is None:
         return _bare(hint), base, kept

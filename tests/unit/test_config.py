@@ -194,9 +194,21 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_another_class_starts_from_its_own_defaults(tmp_path: Path) -> None:
-    disc = toml(tmp_path, "[shape]\nfilled = true\nradius = 3.0\n")
+    disc = toml(tmp_path, "[shape]\nname = 'disc'\nfilled = true\nradius = 3.0\n")
     assert load(Schema, [disc, flags("--shape.name", "disc")]).shape == Disc(filled=True, radius=3.0)
     assert load(Schema, [disc, flags("--shape.name", "box")]).shape == Box()
+
+
+def test_a_table_without_a_name_is_for_whichever_class_is_chosen(tmp_path: Path) -> None:
+    shape = toml(tmp_path, "[shape]\nfilled = true\nradius = 3.0\n")
+    disc = toml(tmp_path, "[shape]\nname = 'disc'\nradius = 4.0\n", "b.toml")
+    box = flags("--shape", "box")
+    assert load(Schema, [shape]).shape == Disc(filled=True, radius=3.0)
+    assert load(Schema, [shape, disc]).shape == Disc(filled=True, radius=4.0)
+    assert load(Schema, [shape, box]).shape == load(Schema, [shape, disc, box]).shape == Box(filled=True)
+    assert load(Schema, [shape, box, disc]).shape == Disc(filled=True, radius=4.0)
+    with pytest.raises(ConfigError, match="unknown setting of shape 'box'"):
+        load(Schema, [box, shape])
 
 
 def test_required_settings() -> None:

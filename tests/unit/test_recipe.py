@@ -1,18 +1,23 @@
 """The recipes that ship, and what is found out before a run starts."""
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sdar.cli import main
 from sdar.config import Layer, fingerprint, load, read_toml, to_table
 from sdar.envs.alfworld.spec import AlfworldSpec
+from sdar.envs.search_qa.http import Dialect, HttpConfig
+from sdar.envs.search_qa.spec import SearchQASpec
 from sdar.errors import ConfigError, DataError, SdarError
 from sdar.objectives.opsd import OPSD
 from sdar.objectives.sdar import SDAR
 from sdar.recipe import RunConfig, check, load_config, skill_context
 from sdar.rollout.collector import RolloutConfig
-from sdar.types import ContextMode
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(RECIPES.rglob("*.toml"))
@@ -22,29 +27,95 @@ def test_the_default_run_is_ready(tmp_path: Path) -> None:
     check(RunConfig(out=tmp_path / "runs"))
 
 
+def assert_within(part: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
+    """Every setting of `part` is in `whole`, with the same value; a name stands for what it chooses."""
+    for name, value in part.items():
+        found = whole[name]
+        if isinstance(value, dict):
+            assert_within(value, found)
+        else:
+            assert (found["name"] if isinstance(found, dict) else found) == value, name
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(RECIPES)))
 def test_recipes_load_and_say_what_they_set(file: Path) -> None:
     layer = read_toml(file)
     config = load_config([layer])
     table = to_table(config)
-    for section, values in layer.values.items():
-        for name, value in values.items() if isinstance(values, dict) else [(None, values)]:
-            found = table[section] if name is None else table[section][name]
-            assert (found["name"] if isinstance(found, dict) else found) == value
+    assert_within(layer.values, table)
     assert load(RunConfig, [Layer("again", table)]) == config
     assert fingerprint(config) == fingerprint(load_config([layer]))
 
 
-def test_the_published_settings(tmp_path: Path) -> None:
-    folder = RECIPES / "alfworld"
-    paper = load_config([read_toml(folder / "sdar-qwen2.5-3b.toml")])
-    assert paper.objective == SDAR(coef=0.01, beta=5.0)
-    assert (paper.rollout.context, paper.rollout.history) == (ContextMode.WINDOW, 2)
-    assert (paper.rollout.tasks_per_step, paper.rollout.group_size) == (16, 8)
-    assert (paper.optim.lr, paper.optim.mini_batch, paper.train.steps) == (1e-6, 256, 150)
-    opsd = load_config([read_toml(folder / name) for name in ("sdar-qwen2.5-3b.toml", "opsd-published.toml")])
-    assert opsd.objective == SDAR(pg_coef=0.0, coef=0.01, beta=5.0, reduction="micro-batch-mean")
-    assert opsd.optim == paper.optim
+# max turns, history, tasks a step, mini-batch, KL, invalid penalty, evaluation temperature, warm-up, reward
+PUBLISHED = {
+    "alfworld": (50, 2, 16, 256, 0.01, 0.1, 0.4, 0, 10.0),
+    "webshop": (15, 2, 16, 64, 0.01, 0.1, 0.4, 0, 10.0),
+    "search_qa": (4, 4, 128, 256, 0.001, 0.01, 0.0, 15, 1.0),
+}
+"""The table of arXiv 2605.15155."""
+MODELS = {
+    "qwen2.5-3b": "Qwen/Qwen2.5-3B-Instruct",
+    "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
+    "qwen3-1.7b": "Qwen/Qwen3-1.7B",
+}
+COEFS = {
+    "grpo": {}, "skill-grpo": {}, "opsd": {}, "grpo-opsd": {"coef": 0.01}, "skill-sd": {"coef": 0.001},
+    "sdar": {"coef": 0.01, "beta": 5.0}, "rlsd": {"lam": 0.5, "decay_steps": 100, "eps": 0.2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", COEFS)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("env", PUBLISHED)
+def test_published_runs(env: str, model: str, objective: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Environment, model and objective put together have the published numbers; nothing is loaded."""
+    files = [str(RECIPES / env / "published.toml"), str(RECIPES / "models" / f"{model}.toml")]
+    assert main(["train", *files, "--objective", objective, "--dry-run"]) == 0
+    run = tomllib.loads(capsys.readouterr().out)
+    turns, history, tasks, mini_batch, kl, penalty, temperature, warmup, reward = PUBLISHED[env]
+    expected = {
+        "train": {"steps": 150, "eval_every": 5},
+        "env": {"name": env, "max_turns": turns, "prompt": "full", "reward": reward},
+        "skills": {"bank": env, "retrieval": "by-kind", "detail": "full"},
+        "rollout": {
+            "context": "window", "history": history, "tasks_per_step": tasks, "group_size": 8,
+            "temperature": 1.0, "max_tokens": 512,
+        },
+        "advantage": {"estimator": "group-std", "invalid_penalty": penalty},
+        "optim": {"lr": 1e-6, "mini_batch": mini_batch, "warmup_steps": warmup, "schedule": "constant"},
+        "eval": {"temperature": temperature},
+        "model": {"path": MODELS[model], "dtype": "bfloat16"},
+        "objective": {"name": objective} | COEFS[objective],
+    }  # fmt: skip
+    if objective != "opsd":
+        expected["objective"] |= {"kl_coef": kl, "entropy_coef": 0.001, "clip_low": 0.2, "dual_clip": 3.0}
+    assert_within(expected, run)
+
+
+@pytest.mark.parametrize("env", PUBLISHED)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sdar", {}),
+        ("opsd", {"pg_coef": 0.0}),
+        ("grpo-opsd", {"beta": 0.0}),
+    ],
+)
+def test_what_the_published_code_computes(env: str, name: str, settings: dict[str, float]) -> None:
+    files = [RECIPES / env / "published.toml", RECIPES / "objectives" / f"{name}-published.toml"]
+    config = load_config([read_toml(file) for file in files])
+    kl = PUBLISHED[env][4]
+    base = SDAR(coef=0.01, beta=5.0, kl_coef=kl, reduction="micro-batch-mean")
+    assert config.objective == replace(base, **settings)  # type: ignore[arg-type]
+    assert config.advantage.statistics == "turn"
+
+
+def test_search_qa_as_published() -> None:
+    env = load_config([read_toml(RECIPES / "search_qa" / "published.toml")]).env
+    assert isinstance(env, SearchQASpec)
+    assert (env.information, env.top_k) == ("json", 3)
+    assert env.retriever == HttpConfig(dialect=Dialect.QUERY)
 
 
 @pytest.mark.parametrize(
