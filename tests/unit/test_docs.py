@@ -1,0 +1,198 @@
+"""Every command in README, CONTRIBUTING and docs/ works as it stands, and the site builds.
+
+Commands are lines of indented or fenced blocks that start with a program, and `sdar ...` in running text.
+They are run, dry-run, or read by the real command line; a program that is not known here fails.
+"""
+
+import ast
+import os
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdar.cli import main
+from sdar.commands import COMMANDS
+from sdar.config import Layer, read_toml
+from sdar.envs.base import envs
+from sdar.objectives.base import objectives
+from sdar.objectives.oracles import oracles
+from sdar.recipe import load_config
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAMS = "sdar|python3?|torchrun|pip|bash|source|tensorboard|wandb|mlflow|mkdocs"
+PROGRAM = re.compile(rf"(\w+=\S+ )*(\S*/)?({PROGRAMS})\b")
+
+NOT_RUN = {
+    "source .venv/bin/activate": "changes the shell",
+    "tensorboard --logdir": "serves until it is stopped",
+    "mlflow ui": "serves until it is stopped, and needs the whole of mlflow",
+    "mkdocs serve": "serves until it is stopped",
+    "mkdocs build --strict": "test_the_site_builds does it",
+    "wandb sync": "needs an account",
+}
+EXECUTED = ("list", "check", "doctor")
+"""Commands that are cheap enough to be run."""
+MEANT = {
+    "objective NAME": "objective grpo",
+    "objective.name NAME": "objective.name grpo",
+    "env NAME": "env toy",
+    "FILE": "examples/my_objective.py",
+    "SEED": "0",
+}
+"""What stands for the placeholders that are read before anything is done."""
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The commands of a page, one program each."""
+    fence, text = "", page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fence = "" if fence else line
+            continue
+        if not fence:
+            yield from (span for span in re.findall(r"`([^`]+)`", line) if span.startswith("sdar "))
+        indented = line.startswith("    ") and not fence
+        if indented or (fence and not fence.startswith(("```python", "```toml"))):
+            for part in line.strip().split(" && "):
+                if PROGRAM.match(part):
+                    yield shlex.join(shlex.split(part, comments=True))
+
+
+FOUND = [pytest.param(c, id=f"{page.stem}: {c}") for page in PAGES for c in dict.fromkeys(commands(page))]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty directory with what the commands name; what their plugins register is taken back."""
+    for name in ("recipes", "examples", "benchmarks", "studies", "dev.py", "src"):
+        if (ROOT / name).exists():
+            (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "my.toml").write_text("[optim]\nlr = 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    tables = [registry._table for registry in (envs, objectives, oracles)]
+    kept = [dict(table) for table in tables]
+    yield
+    for table, old in zip(tables, kept, strict=True):
+        table.clear()
+        table.update(old)
+    for name in [name for name in sys.modules if name.startswith("sdar_plugin_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("command", FOUND)
+def test_command(command: str, desk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for placeholder, example in MEANT.items():
+        command = command.replace(placeholder, example)
+    words = shlex.split(command)
+    while "=" in words[0]:
+        words = words[1:]
+    program = Path(words[0]).name
+    if any(" ".join(words).startswith(known) for known in NOT_RUN):
+        return
+    if program == "sdar":
+        check_sdar(words[1:], monkeypatch)
+    elif program == "torchrun":
+        check_torchrun(words[1:], monkeypatch)
+    elif program.startswith("python"):
+        check_script(words[1:])
+    elif words[:2] == ["pip", "install"]:
+        check_extras(words[2:])
+    else:
+        pytest.fail(f"nothing here knows how to check: {command}")
+
+
+def check_sdar(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it, dry-run it, or have its command line read."""
+    name = words[0]
+    open_ended = any(re.fullmatch(r"[A-Z]+(/\S+)?", word) for word in words) or words == ["check"]
+    if name in EXECUTED and not open_ended:
+        assert main(words) == 0
+    elif "--help" in words:
+        assert status(words) == 0
+    elif name == "train" and "--resume" not in words and "RUN/config.toml" not in words:
+        assert main([*words, *(["--dry-run"] if "--dry-run" not in words else [])]) == 0
+    else:
+        assert name in COMMANDS
+        command = COMMANDS[name]
+
+        def read(words: list[str], options: Any, flags: Layer) -> int:
+            """What a command does first: read recipes and flags."""
+            recipes = [
+                read_toml(Path(word)) for word in words if word.endswith(".toml") and "RUN" not in word
+            ]
+            if command.settings:
+                load_config([*recipes, flags], also=[field.name for field in fields(command.options)])
+            return 0
+
+        monkeypatch.setitem(COMMANDS, name, replace(command, run=read))  # type: ignore[arg-type]
+        assert main(words) == 0
+
+
+def status(words: Sequence[str]) -> object:
+    """The exit status; tyro leaves by `SystemExit` after its help."""
+    try:
+        return main(words)
+    except SystemExit as left:
+        return left.code
+
+
+def check_torchrun(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun's own parser reads its part, and it starts sdar with a command that works."""
+    from torch.distributed.run import get_args_parser
+
+    args = get_args_parser().parse_args(words)
+    assert args.module
+    assert args.training_script == "sdar"
+    check_sdar(args.training_script_args, monkeypatch)
+
+
+def check_script(words: Sequence[str]) -> None:
+    """The script exists and takes these flags."""
+    script = Path(words[0])
+    source = script.read_text(encoding="utf-8")
+    if script.name == "dev.py":
+        assert f'["{words[1]}"]' in source
+        return
+    constants = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    assert {word for word in words[1:] if word.startswith("--")} <= constants
+
+
+def check_extras(words: Sequence[str]) -> None:
+    """What is installed is sdar with an extra that it has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for word in words:
+        match = re.fullmatch(r"sdar\[(\w+)\]", word)
+        assert match, word
+        assert match[1] in extras
+
+
+def test_set_up_and_tests_are_one_line_each() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "    python3 dev.py install && .venv/bin/sdar train\n" in readme
+    assert "    python3 dev.py test\n" in readme
+    assert "python3 dev.py test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strictly, and its pages load nothing from the network."""
+    monkeypatch.setitem(os.environ, "NO_MKDOCS_2_WARNING", "1")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config as read_site
+
+    monkeypatch.chdir(ROOT)
+    build(read_site(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|img|iframe)[^>]*src="?([^" >]+)', html)
+        loaded += re.findall(r'<link[^>]*rel="?(?:stylesheet|preconnect|icon)[^>]*href="?([^" >]+)', html)
+        assert [address for address in loaded if "//" in address] == [], page
