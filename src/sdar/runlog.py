@@ -231,7 +231,7 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
         "task": trajectory.task.id,
         "kind": trajectory.task.kind,
         "index": trajectory.index,
-        "goal": trajectory.turns[0].observation.goal if trajectory.turns else "",
+        "goal": _goal(trajectory),
         "context": trajectory.context.value,
         "success": trajectory.success,
         "reward": trajectory.reward,
@@ -252,6 +252,7 @@ def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) ->
         "task": trajectory.task.id,
         "kind": trajectory.task.kind,
         "index": trajectory.index,
+        "goal": _goal(trajectory),
         "success": trajectory.success,
         "reward": trajectory.reward,
         "end": trajectory.end.value,
@@ -335,6 +336,10 @@ def _claim(out: Path, name: str, exact: bool) -> Path:
             number += 1
         except OSError as error:
             raise ConfigError(f"cannot write to {out}: {error.strerror}") from error
+
+
+def _goal(trajectory: Trajectory) -> str:
+    return trajectory.turns[0].observation.goal if trajectory.turns else ""
 
 
 def _step_of(file: Path) -> int:

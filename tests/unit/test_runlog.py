@@ -152,6 +152,7 @@ def test_every_episode_has_a_short_record(run: RunDir) -> None:
         "task": "train/0",
         "kind": "heat",
         "index": 3,
+        "goal": "leave",
         "success": True,
         "reward": 2.0,
         "end": "done",

@@ -13,10 +13,12 @@ from sdar.commands.looking import check, doctor, show_list
 from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.studying import StudyOptions, study
 from sdar.commands.training import TrainOptions, train, warm_start
+from sdar.commands.view import ViewOptions, view
 
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
     "eval": Command(evaluate, "MODEL", EvalOptions, settings=True),
+    "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
     "list": Command(show_list, "[GROUP ...]", settings=True),

@@ -1,0 +1,49 @@
+// The student's prompt beside the teacher's, with the lines that only one of them has.
+
+import { el } from "./dom.js";
+
+export function contexts(turn, number) {
+  if (!turn.teacher_prompt) return null;
+  const [student, teacher] = differing(turn.prompt.split("\n"), turn.teacher_prompt.split("\n"));
+  const added = teacher.filter(([, only]) => only).length;
+  const same = added === 0 && student.every(([, only]) => !only);
+  const summary = same ? "The teacher’s context is the student’s"
+    : `The teacher’s context beside the student’s: ${added} ${added === 1 ? "line" : "lines"} more`;
+  const body = el("div.contexts", {}, side("student saw", student, "only"), side("teacher saw", teacher, "added"));
+  return el("details", { open: number === 0, data: { role: "contexts" } }, el("summary", {}, summary), body);
+}
+
+function side(title, lines, className) {
+  const runs = [];
+  for (const [line, only] of lines) {
+    if (runs.length && runs.at(-1).only === only) runs.at(-1).lines.push(line);
+    else runs.push({ only, lines: [line] });
+  }
+  const parts = runs.map(({ only, lines: text }, i) => {
+    const joined = text.join("\n") + (i < runs.length - 1 ? "\n" : "");
+    return only ? el(`span.${className}`, {}, joined) : joined;
+  });
+  return el("div", {}, el("h3", {}, title), el("pre", { tabIndex: 0 }, parts));
+}
+
+// Both texts as [line, whether the other lacks it], by a longest common subsequence of lines.
+export function differing(a, b) {
+  const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      common[i][j] = a[i] === b[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
+    }
+  }
+  const left = [];
+  const right = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    if (i < a.length && j < b.length && a[i] === b[j]) {
+      left.push([a[i++], false]);
+      right.push([b[j++], false]);
+    } else if (j < b.length && (i === a.length || common[i][j + 1] >= common[i + 1][j])) right.push([b[j++], true]);
+    else left.push([a[i++], true]);
+  }
+  return [left, right];
+}

@@ -1,0 +1,129 @@
+// The page of curves: every metric of every run, smoothed as wished, and seeds joined to a mean with a band.
+
+import { chart } from "./chart.js";
+import { el, fill } from "./dom.js";
+
+const MAIN = ["eval/success", "rollout/success", "teacher/gap_mean", "sdar/gate_mean", "objective/loss", "rollout/entropy"];
+const OVERVIEW = "overview";
+const OTHER = "other";
+
+export class CurvesPage {
+  span = 5;
+  wanted = "";
+  joined = false;
+
+  constructor(store) {
+    this.store = store;
+    this.body = el("div");
+    this.key = el("div.key");
+    this.hidden = new Set();
+    const smoothing = el("input", { type: "range", min: "1", max: "51", step: "2", value: String(this.span), id: "smoothing" });
+    const amount = el("span.num", {}, "5 steps");
+    smoothing.addEventListener("input", () => {
+      this.span = Number(smoothing.value);
+      amount.textContent = this.span === 1 ? "off" : `${this.span} steps`;
+      this.grown();
+    });
+    const search = el("input", { type: "search", id: "metric", placeholder: "metric", oninput: () => { this.wanted = search.value.trim().toLowerCase(); this.grown(); } });
+    const join = el("input", { type: "checkbox", id: "join", oninput: () => { this.joined = join.checked; this.grown(); } });
+    const groups = new Set(store.runs.map((run) => run.group));
+    this.node = el("div.curves", {},
+      el("div.bar", {},
+        el("label.field", {}, el("span", {}, "metric"), search),
+        el("label.field", {}, el("span", {}, "smoothing"), smoothing, amount),
+        groups.size < store.runs.length && el("label.check", {}, join, "join seeds: mean, and a band from lowest to highest"),
+        this.key),
+      this.body);
+    this.grown();
+  }
+
+  grown() {
+    const series = this.joined ? joinSeeds(this.store.runs) : this.store.runs.map((run) => ({ label: labelOf(run), line: run.number, runs: [run] }));
+    this.#drawKey(series);
+    const shown = series.filter((each) => !this.hidden.has(each.label));
+    const names = new Set(this.store.runs.flatMap((run) => run.lines.flatMap((line) => Object.keys(line))));
+    names.delete("step");
+    const wanted = [...names].filter((name) => name.toLowerCase().includes(this.wanted) && !isBound(name, names)).sort();
+    const sections = new Map();
+    const main = MAIN.filter((name) => wanted.includes(name));
+    if (main.length) sections.set(OVERVIEW, main);
+    for (const name of wanted) {
+      if (main.includes(name)) continue;
+      const section = name.includes("/") ? name.slice(0, name.indexOf("/")) : OTHER;
+      sections.set(section, [...(sections.get(section) ?? []), name]);
+    }
+    fill(this.body, [...sections].flatMap(([section, metrics]) => [
+      el("h2", {}, section),
+      el(section === OVERVIEW ? "div.grid.big" : "div.grid", {}, metrics.map((name) => lazily(() => (
+        chart(name, shown.map((each) => points(each, name, names)), this.span, section === OVERVIEW ? 210 : 150)
+      )))),
+    ]), wanted.length ? "" : el("div.empty", {}, names.size ? "No metric has this name." : "No metrics yet. They appear after the first step."));
+  }
+
+  #drawKey(series) {
+    fill(this.key, (series.length < 2 ? [] : series.map((each) => {
+      const box = el("input", { type: "checkbox", checked: !this.hidden.has(each.label) });
+      box.addEventListener("input", () => {
+        if (box.checked) this.hidden.delete(each.label);
+        else this.hidden.add(each.label);
+        this.grown();
+      });
+      return el("label.check", {}, box, el(`span.dot.line-${each.line % 8}`), each.label);
+    })));
+  }
+}
+
+// A run by its name and the settings that tell it from the others.
+function labelOf(run) {
+  const differs = Object.entries(run.differs).slice(0, 4).map(([name, value]) => `${name} ${value}`);
+  return differs.length ? `${run.name} (${differs.join(", ")})` : run.name;
+}
+
+function joinSeeds(runs) {
+  const groups = new Map();
+  for (const run of runs) groups.set(run.group, [...(groups.get(run.group) ?? []), run]);
+  return [...groups.values()].map((members, line) => {
+    const differs = Object.entries(members[0].differs).filter(([name]) => name !== "train.seed").map(([name, value]) => `${name} ${value}`);
+    const label = differs.join(", ") || members[0].name;
+    return { label: `${label}, ${members.length} ${members.length === 1 ? "seed" : "seeds"}`, line, runs: members };
+  });
+}
+
+// The points of one metric: a run's own, with its interval where it has one, or the mean over seeds.
+function points({ label, line, runs }, name, names) {
+  const found = runs.map((run) => new Map(run.lines.filter((each) => Number.isFinite(each[name])).map((each) => [each.step, each])));
+  if (runs.length > 1) {
+    const steps = [...found[0].keys()].filter((step) => found.every((each) => each.has(step)));
+    const values = steps.map((step) => found.map((each) => each.get(step)[name]));
+    return {
+      label, line, x: steps, y: values.map((each) => each.reduce((a, b) => a + b, 0) / each.length),
+      low: values.map((each) => Math.min(...each)), high: values.map((each) => Math.max(...each)),
+    };
+  }
+  const lines = [...found[0].values()];
+  const one = { label, line, x: lines.map((each) => each.step), y: lines.map((each) => each[name]) };
+  const bounds = [`${name}_low`, `${name}_high`];
+  if (!bounds.every((bound) => names.has(bound))) return one;
+  return { ...one, low: lines.map((each) => each[bounds[0]] ?? each[name]), high: lines.map((each) => each[bounds[1]] ?? each[name]) };
+}
+
+function isBound(name, names) {
+  return /_(low|high)$/.test(name) && names.has(name.replace(/_(low|high)$/, ""));
+}
+
+// Draw a chart when it comes into sight.
+const waiting = new WeakMap();
+const watcher = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    watcher.unobserve(target);
+    target.replaceWith(waiting.get(target)());
+  }
+}, { rootMargin: "200px" });
+
+function lazily(draw) {
+  const place = el("div.chart");
+  waiting.set(place, draw);
+  watcher.observe(place);
+  return place;
+}

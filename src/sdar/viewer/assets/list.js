@@ -1,0 +1,114 @@
+// The list of episodes. Only the rows in sight are elements, however many there are.
+
+import { el, short, signed } from "./dom.js";
+
+const HEIGHT = 52;
+const SPARE = 6;
+
+export class EpisodeList {
+  rows = [];
+  #selected = null;
+  #drawn = new Map();
+
+  // `open(row, beside)` is called when the user picks a row.
+  constructor(runs, open) {
+    this.runs = runs;
+    this.open = open;
+    this.inner = el("div.inner");
+    this.node = el("div.rows", {
+      tabIndex: 0, role: "listbox", ariaLabel: "episodes", onscroll: () => this.draw(), onkeydown: (event) => this.#key(event),
+    }, this.inner);
+    new ResizeObserver(() => this.draw()).observe(this.node);
+  }
+
+  show(rows) {
+    const before = Math.floor(this.node.scrollTop / HEIGHT);
+    const after = before > 0 ? rows.indexOf(this.rows[before]) : -1;
+    this.rows = rows;
+    this.inner.style.height = `${rows.length * HEIGHT}px`;
+    for (const node of this.#drawn.values()) node.remove();
+    this.#drawn.clear();
+    // Rows that came in above must not push away what the user looks at.
+    if (after >= 0) this.node.scrollTop += (after - before) * HEIGHT;
+    this.draw();
+  }
+
+  select(id, scroll = false) {
+    this.#selected = id;
+    const at = this.rows.findIndex((row) => row.id === id);
+    if (scroll && at >= 0) this.#reveal(at);
+    for (const [number, node] of this.#drawn) node.ariaSelected = String(this.rows[number].id === id);
+  }
+
+  // Select the row that is `by` rows away, and open it.
+  move(by) {
+    const at = this.rows.findIndex((row) => row.id === this.#selected);
+    let next = at < 0 ? 0 : Math.max(0, Math.min(this.rows.length - 1, at + by));
+    while (this.rows[next] && !this.rows[next].id && this.rows[next + Math.sign(by)]) next += Math.sign(by);
+    if (this.rows[next]?.id) this.#pick(next, false);
+  }
+
+  draw() {
+    const first = Math.max(0, Math.floor(this.node.scrollTop / HEIGHT) - SPARE);
+    const last = Math.min(this.rows.length, Math.ceil((this.node.scrollTop + this.node.clientHeight) / HEIGHT) + SPARE);
+    for (const [number, node] of this.#drawn) {
+      if (number < first || number >= last) {
+        node.remove();
+        this.#drawn.delete(number);
+      }
+    }
+    for (let number = first; number < last; number++) {
+      if (!this.#drawn.has(number)) this.#drawn.set(number, this.inner.appendChild(this.#row(number)));
+    }
+  }
+
+  #row(number) {
+    const row = this.rows[number];
+    const facts = [
+      `step ${row.step}`, `reward ${short(row.reward)}`, `${row.turns} turns`,
+      row.gap === null ? null : `gap ${signed(row.gap)}`, row.kind,
+    ].filter(Boolean).join(" · ");
+    const node = el("div.row", {
+      role: "option", ariaSelected: String(row.id !== null && row.id === this.#selected),
+      title: row.id ? row.task : `${row.task}: the tokens of this episode were not kept (train.record)`,
+      onclick: (event) => row.id && this.#pick(number, event.shiftKey || event.ctrlKey || event.metaKey),
+    },
+    mark(row.success),
+    el("div.goal", {}, row.goal || row.task),
+    el("div.facts.num", {}, this.runs.length > 1 ? dot(row.run) : null, facts));
+    node.ariaDisabled = String(!row.id);
+    node.ariaSetSize = String(this.rows.length);
+    node.ariaPosInSet = String(number + 1);
+    node.style.top = `${number * HEIGHT}px`;
+    return node;
+  }
+
+  #pick(number, beside) {
+    this.#reveal(number);
+    this.open(this.rows[number], beside);
+  }
+
+  #reveal(number) {
+    const top = number * HEIGHT;
+    if (top < this.node.scrollTop) this.node.scrollTop = top;
+    const bottom = top + HEIGHT - this.node.clientHeight;
+    if (bottom > this.node.scrollTop) this.node.scrollTop = bottom;
+    this.draw();
+  }
+
+  #key(event) {
+    const page = Math.max(1, Math.floor(this.node.clientHeight / HEIGHT) - 1);
+    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    this.move(moves[event.key]);
+  }
+}
+
+export function mark(success) {
+  return el(success ? "span.mark.yes" : "span.mark.no", { title: success ? "solved" : "not solved" }, success ? "✓" : "✗");
+}
+
+export function dot(run) {
+  return el(`span.dot.line-${run % 8}`);
+}

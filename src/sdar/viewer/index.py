@@ -1,0 +1,152 @@
+"""What the viewer knows of one run. It reads each file once, then only what is new, and writes nothing."""
+
+import gzip
+import json
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sdar.errors import DataError
+from sdar.runlog import RunDir, trajectory_steps
+
+Record = dict[str, Any]
+Stamp = tuple[int, int, int]
+"""Inode, size and time of a file: another stamp, another content."""
+
+
+class Index:
+    """The episodes and metrics of a run that may still be going on. Threads may share it.
+
+    `rows` is one short record for each episode, step after step: that of `sdar.runlog.episode_record`, with
+    its `step`, its `goal`, and its `place`, the line of its trajectory in the step's file, or None where only
+    the short record was kept. `lines` are the metrics, one object a step. Both only grow, unless `generation`
+    rises: then what was read before is no longer true, as after a resume from an older step.
+    """
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self.rows: list[Record] = []
+        self.lines: list[Record] = []
+        self.generation = 0
+        self.waiting = 0
+        """Steps whose files are still to be read."""
+        self.problems: dict[str, str] = {}
+        """What cannot be read -> why."""
+        self._root = run.path.resolve()
+        self._lock = threading.Lock()
+        self._steps: dict[int, Stamp] = {}
+        self._metrics: Stamp = (0, 0, 0)
+        self._read_to = 0
+        self._trajectories = lru_cache(4)(lambda step, stamp: _lines(self._inside(self._file(step))))
+
+    def refresh(self, seconds: float = 0.3) -> None:
+        """Read what is new, for about so long; `waiting` says how much is left for the next time."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            self._refresh_metrics()
+            found = {step: _stamp(self._file(step)) for step in trajectory_steps(self.run)}
+            if any(found.get(step) != stamp for step, stamp in self._steps.items()):
+                self.generation += 1
+                self.rows, self._steps, self.problems = [], {}, {}
+            new = [step for step in found if step not in self._steps]
+            self.waiting = len(new)
+            for step in new:
+                self._refresh_step(step)
+                self._steps[step] = found[step]
+                self.waiting -= 1
+                if time.monotonic() > end:
+                    break
+
+    def episode(self, step: int, place: int) -> Record:
+        """The trajectory in this line of a step's file. Raises `DataError` where there is none."""
+        if step not in self._steps:
+            raise DataError(f"{self.run.path.name} has no trajectories of step {step}")
+        records: list[Record] = self._trajectories(step, self._steps[step])
+        if not 0 <= place < len(records):
+            raise DataError(f"step {step} of {self.run.path.name} has {len(records)} trajectories")
+        return records[place]
+
+    def settings(self) -> Record:
+        """The run's settings, flat: `objective.name` -> value."""
+        text = self._inside(self.run.config_file).read_text(encoding="utf-8")
+        return dict(_flat(tomllib.loads(text)))
+
+    def _file(self, step: int) -> Path:
+        return self.run.trajectories_file(step)
+
+    def _inside(self, file: Path) -> Path:
+        """`file`, unless it is no ordinary file or a link that leads out of the run directory."""
+        real = file.resolve()
+        if not real.is_relative_to(self._root) or not real.is_file():
+            raise DataError(f"{file.name} is not an ordinary file of {self.run.path.name}")
+        return real
+
+    def _refresh_step(self, step: int) -> None:
+        try:
+            kept = _lines(self._inside(self._file(step)))
+            short = self.run.episodes_file(step)
+            rows = _lines(self._inside(short)) if short.exists() else [_summary(record) for record in kept]
+            places = {(record["task"], record["index"]): place for place, record in enumerate(kept)}
+            for row in rows:
+                place = places.get((row["task"], row["index"]))
+                goal = row.get("goal", "" if place is None else kept[place]["goal"])
+                self.rows.append({**row, "step": step, "goal": goal, "place": place})
+        except (DataError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            self.problems[f"step {step}"] = f"{type(error).__name__}: {error}"
+
+    def _refresh_metrics(self) -> None:
+        """Take in the lines that were added; all of them when the file is another one."""
+        if not self.run.metrics_file.exists():
+            return
+        stamp = _stamp(self.run.metrics_file)
+        if stamp == self._metrics:
+            return
+        try:
+            if stamp[0] != self._metrics[0] or stamp[1] < self._read_to:
+                self.generation += bool(self.lines)
+                self.lines, self._read_to = [], 0
+            with self._inside(self.run.metrics_file).open("rb") as file:
+                file.seek(self._read_to)
+                whole = file.read().rpartition(b"\n")[0]
+            self.lines += [json.loads(line) for line in whole.splitlines()]
+            self._read_to += len(whole) + bool(whole)
+        except (DataError, ValueError) as error:
+            self.problems["metrics"] = f"{type(error).__name__}: {error}"
+        self._metrics = stamp
+
+
+def _lines(file: Path) -> list[Record]:
+    """The objects of a compressed file of JSON lines."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def _summary(record: Record) -> Record:
+    """What the episodes file would say of a trajectory, for runs of format 1, which have none."""
+    turns = record["turns"]
+    gaps = [gap for turn in turns for gap in turn.get("gap", ()) if gap is not None]
+    same = ("task", "kind", "index", "goal", "success", "reward", "end", "skills")
+    return {name: record[name] for name in same} | {
+        "turns": len(turns),
+        "invalid": sum(not turn["valid"] for turn in turns),
+        "tokens": sum(len(turn["tokens"]) for turn in turns),
+        "gap": fmean(gaps) if gaps else None,
+    }
+
+
+def _stamp(file: Path) -> Stamp:
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
