@@ -35,6 +35,13 @@ class PromptSet(StrEnum):
     COMPACT = "compact"
 
 
+class Size(StrEnum):
+    """Of generated tasks: small ones for the embedded model, or as large as the official ones."""
+
+    COMPACT = "compact"
+    FULL = "full"
+
+
 class Parsing(StrEnum):
     """When an answer to a full prompt is valid: by its form alone, or with an admissible command only."""
 

@@ -97,6 +97,8 @@ class WarmStart:
         spec = Path(inspect.getfile(type(self.spec)))
         own = [file for suffix in ("py", "txt") for file in sorted(spec.parent.glob(f"*.{suffix}"))]
         yield from own if spec.parent != root / "envs" else [spec]
+        yield from (root / "envs" / f"{part}.py" for part in ("dice", "prompting", "tasks"))
+        yield from sorted((root / "envs" / "lucene").glob("*.py"))
         yield from sorted((root / "model").glob("*.py"))
         yield from (root / "skills" / f"{part}.py" for part in ("bank", "context", "embedding", "retrieval"))
         yield from (root / "rollout" / "agent.py", Path(__file__))

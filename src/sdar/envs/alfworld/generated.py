@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import overload
+from functools import lru_cache, partial
 
 from sdar.envs.alfworld.game import Game, GameText
 from sdar.envs.alfworld.generate import generate
 from sdar.envs.alfworld.layouts import KINDS
 from sdar.envs.alfworld.problem import Kind
 from sdar.envs.alfworld.text import Rules
+from sdar.envs.tasks import LazyTasks
 from sdar.types import Task
 
 
@@ -36,24 +36,14 @@ class Recipe:
         return _made(self, rules)
 
 
-class GeneratedTasks(Sequence[Task]):
+def generated_tasks(size: str, split: str, length: int) -> Sequence[Task]:
     """The tasks of a generated split, each made when it is asked for."""
+    return LazyTasks(length, partial(_task, size, split))
 
-    def __init__(self, size: str, split: str, length: int) -> None:
-        self._size, self._split, self._length = size, split, length
 
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | list[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._length))]
-        recipe = Recipe(self._size, self._split, range(self._length)[index])
-        return Task(recipe.id, KINDS[recipe.index % len(KINDS)], recipe)
+def _task(size: str, split: str, index: int) -> Task:
+    recipe = Recipe(size, split, index)
+    return Task(recipe.id, KINDS[index % len(KINDS)], recipe)
 
 
 @lru_cache(maxsize=1024)

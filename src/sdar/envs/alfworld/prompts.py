@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 
 from sdar.envs.alfworld.text import TASK, WELCOME
+from sdar.envs.prompting import CompactFrame, FullFrame, parse_tagged
 from sdar.types import Message, Observation
 
 Parser = Callable[[str, Collection[str]], tuple[str, bool]]
@@ -20,14 +21,13 @@ _ASK = (
     "Then choose one of the possible commands and write it inside <action> </action>."
 )
 _ROLE = "You are a skilled household robot. You act in a text world, one command at a time."
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LAST = 30
 _LISTING = re.compile(r"You are in the middle of a room\. Looking quickly around you, you see ")
 _FILLER = re.compile(r"\b(?:an?|the|you|and|it|is|are|see)\b|[,.]", re.IGNORECASE)
 _SAID_TWICE = re.compile(r"^You (?:arrive at [a-z]+ \d+|open the [a-z]+ \d+)\. ")
 
 
-class FullPrompts:
+class FullPrompts(FullFrame):
     """Prompts for pretrained chat models."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
@@ -38,36 +38,14 @@ class FullPrompts:
         """What happened and what is possible now."""
         return (Message("user", f"{observation.text}\n\n{_possible(observation)}"),)
 
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """The opening at the first turn; later the task, the last turns, and the present one."""
-        if not num_done:
-            return self.opening(first)
-        start = num_done - len(history) + 1
-        lines = [
-            f"[Observation {start + i}: '{seen.text}', Action {start + i}: '{action}']"
-            for i, (seen, action) in enumerate(history)
-        ]
-        parts = (
-            f"{_ROLE} Your task is to: {first.goal}",
-            "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines]),
-            f"This is step {num_done + 1}. You observe: {observation.text}",
-            _possible(observation),
-            _ASK,
-        )
-        return (Message("user", "\n\n".join(parts)),)
-
-    def answer(self, action: str) -> str:
-        """An answer of the required form, with the shortest of reasons."""
-        return f"<think>The next step is: {action}.</think>\n<action>{action}</action>"
+    def parts(self, first: Observation, past: str, observation: Observation, number: int) -> Sequence[str]:
+        """The task, the last turns, the present one, and what is possible."""
+        task = f"{_ROLE} Your task is to: {first.goal}"
+        now = f"This is step {number}. You observe: {observation.text}"
+        return (task, past, now, _possible(observation), _ASK)
 
 
-class CompactPrompts:
+class CompactPrompts(CompactFrame):
     """Prompts for the embedded model: no instructions, no admissible commands, nothing that is said twice."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
@@ -77,25 +55,6 @@ class CompactPrompts:
     def following(self, observation: Observation) -> tuple[Message, ...]:
         """What happened."""
         return (Message("user", squeeze(observation.text)),)
-
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """The room and the task, then the last turns and the present one, a line each."""
-        if not num_done:
-            return self.opening(first)
-        lines = [squeeze(first.text)]
-        for seen, action in history:
-            lines += [action] if seen is first else [squeeze(seen.text), action]
-        return (Message("user", "\n".join([*lines, squeeze(observation.text)])),)
-
-    def answer(self, action: str) -> str:
-        """The bare command."""
-        return action
 
 
 def squeeze(text: str) -> str:
@@ -110,21 +69,13 @@ def squeeze(text: str) -> str:
 
 
 def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
-    """The published rule: lower-case, between the first `<action>` and the first `</action>`.
-
-    Without such a pair the last 30 characters are sent and the text is invalid. It is also invalid without
-    `<think>` and `</think>`, or with any Chinese character. The command need not be admissible.
+    """The published rule, see `parse_tagged`; the command need not be admissible.
 
     >>> parse_published("<think>where?</think><action> Go to desk 1 </action>")
     ('go to desk 1', True)
     """
-    lowered = text.lower()
-    start = lowered.find("<action>")
-    end = lowered.find("</action>")
-    if start < 0 or end < 0:
-        return lowered[-_LAST:].strip(), False
-    formed = "<think>" in text and "</think>" in text and not _CHINESE.search(text)
-    return lowered[start + len("<action>") : end].strip(), formed
+    action, formed = parse_tagged(text, _LAST)
+    return action.strip(), formed
 
 
 def parse_strict(text: str, admissible: Collection[str]) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from sdar.envs.alfworld.experts import Seeker, Wanderer
 from sdar.envs.alfworld.games import SPLITS as OFFICIAL_SPLITS
 from sdar.envs.alfworld.games import open_games, splits
 from sdar.envs.alfworld.generate import SPLITS
-from sdar.envs.alfworld.generated import GeneratedTasks
+from sdar.envs.alfworld.generated import generated_tasks
 from sdar.envs.alfworld.prompts import (
     CompactPrompts,
     FullPrompts,
@@ -24,16 +24,9 @@ from sdar.envs.alfworld.prompts import (
 )
 from sdar.envs.alfworld.text import Rules
 from sdar.envs.alfworld.textworld import TextWorldEpisode
-from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, Size, envs
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
-
-
-class Size(StrEnum):
-    """Rooms of generated games: 8 to 14 receptacles and few objects, or as many as officially."""
-
-    COMPACT = "compact"
-    FULL = "full"
 
 
 class EngineName(StrEnum):
@@ -60,7 +53,7 @@ class AlfworldSpec(EnvSpec):
     data: str = ""
     """Directory of official games (packs or the official layout); empty: generated games."""
     size: Size = Size.COMPACT
-    """Size of the rooms of generated games."""
+    """Rooms of generated games: 8 to 14 receptacles and few objects, or as many as officially."""
     num_train: int = 20_000
     """Generated training games."""
     num_held_out: int = 2_000
@@ -110,7 +103,7 @@ class AlfworldSpec(EnvSpec):
             raise ConfigError(f"unknown split '{split}' of alfworld: {suggest(split, self.splits())}")
         if self.data:
             return _official(self._directory, split)
-        return GeneratedTasks(self.size, split, self.num_train if split == "train" else self.num_held_out)
+        return generated_tasks(self.size, split, self.num_train if split == "train" else self.num_held_out)
 
     def panels(self) -> tuple[str, ...]:
         """Panels of generated games are always there; those of official games when their data are.
@@ -123,7 +116,7 @@ class AlfworldSpec(EnvSpec):
     def panel(self, name: str) -> Panel:
         """The first 128 held-out generated games of a size, or all games of an official evaluation split."""
         if name in _PANELS:
-            return Panel(name, GeneratedTasks(_PANELS[name], "held_out", _PANEL_SIZE))
+            return Panel(name, generated_tasks(_PANELS[name], "held_out", _PANEL_SIZE))
         if name in self.panels():
             return Panel(name, self.tasks(name))
         if name in OFFICIAL_SPLITS:

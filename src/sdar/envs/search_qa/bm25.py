@@ -14,10 +14,10 @@ import bm25s
 import numpy as np
 import numpy.typing as npt
 
+from sdar.envs.lucene.analysis import analyze
 from sdar.envs.search_qa.index import open_index
 from sdar.envs.search_qa.passages import PassageStore, choose_corpus
 from sdar.envs.search_qa.retrieval import Passage, Retriever, RetrieverConfig, retrievers
-from sdar.envs.webshop.analysis import analyze
 from sdar.errors import ConfigError, DataError
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)

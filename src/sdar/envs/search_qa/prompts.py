@@ -9,8 +9,8 @@ possible, and what it writes is the action.
 import json
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
+from sdar.envs.prompting import FullFrame
 from sdar.envs.search_qa.retrieval import Passage
 from sdar.types import Message, Observation
 
@@ -35,7 +35,7 @@ _CLOSE = [re.compile(rf"</{verb}>", re.I) for verb in (SEARCH, ANSWER)]
 _FILLER = re.compile(r"\b(?:an?|the|is|was|are|were|what|who|which|do|have)\b|[\"'.,?]", re.I)
 
 
-class FullPrompts:
+class FullPrompts(FullFrame):
     """Prompts for pretrained chat models."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
@@ -46,27 +46,13 @@ class FullPrompts:
         """What was found."""
         return (Message("user", observation.text or f"{_NEITHER} {_ASK}"),)
 
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """The opening at the first turn; later the question, and the last actions with what each brought."""
-        if not num_done:
-            return self.opening(first)
-        start = num_done - len(history) + 1
-        lines = [
-            f"Step {start + i}: {_tagged(action)} {brought}".rstrip()
-            for i, (action, brought) in enumerate(_exchanges(history, observation))
-        ]
-        parts = (
-            f"{_ROLE}\n\nQuestion: {first.goal}",
-            "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines]),
-            _ASK,
-        )
-        return (Message("user", "\n\n".join(parts)),)
+    def parts(self, first: Observation, past: str, observation: Observation, number: int) -> Sequence[str]:
+        """The question, and the last actions with what each brought."""
+        return (f"{_ROLE}\n\nQuestion: {first.goal}", past, _ASK)
+
+    def line(self, number: int, before: Observation, action: str, after: Observation) -> str:
+        """An action with what it brought."""
+        return f"Step {number}: {_tagged(action)} {after.text}".rstrip()
 
     def answer(self, action: str) -> str:
         """A text of the required form, with the shortest of reasons."""
@@ -94,9 +80,11 @@ class CompactPrompts:
         num_done: int,
     ) -> tuple[Message, ...]:
         """The question, then the last actions and what each brought, a line each."""
-        (opening,) = self.opening(first)
-        lines = [line for exchange in _exchanges(history, observation) for line in exchange]
-        return (Message("user", "\n".join([opening.content, *lines])),)
+        lines = [opening.content for opening in self.opening(first)]
+        afters = [*(before for before, _ in history[1:]), observation]
+        for (_, action), after in zip(history, afters, strict=False):
+            lines += [action, after.text]
+        return (Message("user", "\n".join(lines)),)
 
     def answer(self, action: str) -> str:
         """The action itself."""
@@ -163,11 +151,3 @@ def _tagged(action: str) -> str:
     """An action in its tags; nothing for an empty one."""
     verb, _, rest = action.partition(" ")
     return f"<{verb}>{rest}</{verb}>" if verb else "(no action)"
-
-
-def _exchanges(history: Sequence[tuple[Observation, str]], observation: Observation) -> list[tuple[str, str]]:
-    """Each action with what it brought: the observation of the pair after it, or the present one."""
-    if not history:
-        return []
-    seen = [*(before for before, _ in history), observation]
-    return [(action, after.text) for (_, action), (_, after) in zip(history, pairwise(seen), strict=True)]

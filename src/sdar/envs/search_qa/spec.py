@@ -11,11 +11,11 @@ from typing import Annotated
 
 import sdar.envs.search_qa.dense
 import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
-from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, envs
+from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, Size, envs
 from sdar.envs.search_qa.bm25 import BM25Config
 from sdar.envs.search_qa.env import SearchQAEnv, well_formed
 from sdar.envs.search_qa.experts import Guesser, Solver
-from sdar.envs.search_qa.generated import SPLITS, GeneratedTasks, Recipe
+from sdar.envs.search_qa.generated import SPLITS, Recipe, generated_tasks
 from sdar.envs.search_qa.passages import find_corpus
 from sdar.envs.search_qa.prompts import (
     SEARCH,
@@ -39,13 +39,6 @@ from sdar.envs.search_qa.retrieval import (
 )
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
-
-
-class Size(StrEnum):
-    """Generated worlds: 144 passages of a sentence and one-word names, or 870 of a few and made-up names."""
-
-    COMPACT = "compact"
-    FULL = "full"
 
 
 class Information(StrEnum):
@@ -80,7 +73,8 @@ class SearchQASpec(EnvSpec):
     patience: int = 10
     """Searches that may fail in a row before the run is ended."""
     size: Size = Size.COMPACT
-    """Size of the worlds of generated questions."""
+    """Worlds of generated questions: 144 passages of a sentence and one-word names, or 870 of a few and
+    made-up names."""
     num_train: int = 20_000
     """Generated training questions."""
     num_held_out: int = 2_000
@@ -124,7 +118,7 @@ class SearchQASpec(EnvSpec):
         if split not in self.splits():
             raise ConfigError(f"unknown split '{split}' of search_qa: {suggest(split, self.splits())}")
         if not self.data:
-            return GeneratedTasks(
+            return generated_tasks(
                 self.size, split, self.num_train if split == SPLITS[0] else self.num_held_out
             )
         self.retriever.require(self.corpus)
@@ -147,7 +141,7 @@ class SearchQASpec(EnvSpec):
     def panel(self, name: str) -> Panel:
         """A fixed evaluation panel; the same questions whatever the settings of generated ones."""
         if name in _GENERATED:
-            return Panel(name, GeneratedTasks(_GENERATED[name], SPLITS[1], _GENERATED_SIZE))
+            return Panel(name, generated_tasks(_GENERATED[name], SPLITS[1], _GENERATED_SIZE))
         if name not in self.panels():
             if name in (*SETS, _SAMPLE, "test"):
                 raise DataError(

@@ -7,9 +7,9 @@ without brackets (`search red shoes`, `click buy now`) and calls the products of
 numbers on it.
 """
 
-import re
 from collections.abc import Callable, Collection, Sequence
 
+from sdar.envs.prompting import CompactFrame, FullFrame, parse_tagged
 from sdar.envs.webshop.pages import SEPARATOR
 from sdar.envs.webshop.reading import View, Wish, visible
 from sdar.envs.webshop.session import read_action
@@ -27,11 +27,10 @@ _ASK = (
     "Think first: reason about what to do next inside <think> </think>. "
     "Then choose one of the possible actions and write it inside <action> </action>."
 )
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _LAST = 20
 
 
-class FullPrompts:
+class FullPrompts(FullFrame):
     """Prompts for pretrained chat models."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
@@ -46,34 +45,19 @@ class FullPrompts:
         """The page and what is possible now."""
         return (Message("user", f"You see: {_quoted(observation)}\n\n{_possible(observation)}"),)
 
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """The opening at the first turn; later the task, the last turns, and the present one."""
-        if not num_done:
-            return self.opening(first)
-        start = num_done - len(history) + 1
-        lines = [
-            f"[Observation {start + i}: '{_quoted(seen)}', Action {start + i}: '{action}']"
-            for i, (seen, action) in enumerate(history)
-        ]
-        past = "\n".join([f"So far you have taken {num_done} step(s). The latest {len(history)}:", *lines])
-        now = f"This is step {num_done + 1}. You see: {_quoted(observation)}"
-        text = "\n\n".join([_task(first), past, now, _possible(observation), _ASK])
-        if len(text) > MOST_CHARACTERS:
-            text = "\n\n".join([_task(first), now, _possible(observation), _ASK])
-        return (Message("user", text),)
+    def seen(self, observation: Observation) -> str:
+        """A page without the goal."""
+        return _quoted(observation)
 
-    def answer(self, action: str) -> str:
-        """An answer of the required form, with the shortest of reasons."""
-        return f"<think>The next step is: {action}.</think>\n<action>{action}</action>"
+    def parts(self, first: Observation, past: str, observation: Observation, number: int) -> Sequence[str]:
+        """The task, the last turns unless that is too long, the present one, and what is possible."""
+        now = f"This is step {number}. You see: {_quoted(observation)}"
+        parts = (_task(first), past, now, _possible(observation), _ASK)
+        too_long = len("\n\n".join(parts)) > MOST_CHARACTERS
+        return (parts[0], *parts[2:]) if too_long else parts
 
 
-class CompactPrompts:
+class CompactPrompts(CompactFrame):
     """Prompts for the embedded model: the wish, then what is new on each page."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
@@ -83,21 +67,6 @@ class CompactPrompts:
     def following(self, observation: Observation) -> tuple[Message, ...]:
         """The page."""
         return (Message("user", squeeze(observation)),)
-
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """The wish, then the last turns and the present page, a line each."""
-        if not num_done:
-            return self.opening(first)
-        lines = [squeeze_goal(first.goal)]
-        for seen, action in history:
-            lines += [self.answer(action)] if seen is first else [squeeze(seen), self.answer(action)]
-        return (Message("user", "\n".join([*lines, squeeze(observation)])),)
 
     def answer(self, action: str) -> str:
         """The action without its brackets."""
@@ -128,21 +97,12 @@ def squeeze(observation: Observation) -> str:
 
 
 def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
-    """The published rule: lower-case, between the first `<action>` and the first `</action>`.
-
-    Without such a pair the last 20 characters are taken and the text is invalid. It is also invalid without
-    `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
+    """The published rule, see `parse_tagged`; the action need not be possible.
 
     >>> parse_published("<think>which?</think><action> Click[Buy Now] </action>")
     ('click[buy now]', True)
     """
-    lowered = text.lower()
-    start = lowered.find("<action>")
-    end = lowered.find("</action>")
-    if start < 0 or end < 0:
-        return lowered[-_LAST:], False
-    formed = "<think>" in text and "</think>" in text and not _CHINESE.search(text)
-    return lowered[start + len("<action>") : end].strip(), formed
+    return parse_tagged(text, _LAST)
 
 
 def parse_strict(text: str, possible: Collection[str]) -> tuple[str, bool]:

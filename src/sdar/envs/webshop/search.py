@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sdar.envs.webshop.analysis import analyze
+from sdar.envs.lucene.analysis import analyze
 
 K1, B = np.float32(0.9), np.float32(0.4)
 """The parameters of the official index."""

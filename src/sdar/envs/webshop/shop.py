@@ -1,15 +1,13 @@
 """Shops and their tasks: which catalogue, which goals of it, in which order."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
-from typing import overload
 
 from numpy.random import RandomState
 
+from sdar.envs.tasks import LazyTasks, joined
 from sdar.envs.webshop.catalogue import Catalogue, open_catalogue
 from sdar.envs.webshop.generate import open_generated
 from sdar.envs.webshop.goals import Goal, Goals
@@ -65,75 +63,44 @@ class GoalRef:
         return self.goals[self.place]
 
 
-@dataclass(frozen=True, slots=True)
-class GoalTasks(Sequence[Task]):
+def goal_tasks(
+    shop: Shop,
+    places: Sequence[int],
+    prefix: str,
+    seed: int = 0,
+    *,
+    human: bool = False,
+    ranks: Sequence[int] | None = None,
+) -> LazyTasks:
     """Some goals as tasks. An id is the prefix and the goal's name, or its rank in an official order."""
 
-    shop: Shop
-    places: Sequence[int]
-    prefix: str
-    seed: int = 0
-    human: bool = False
-    ranks: Sequence[int] | None = None
+    def make(index: int) -> Task:
+        place, goals = places[index], shop.goals(seed, human)
+        name = goals.name(place) if ranks is None else str(ranks[index])
+        return Task(f"{prefix}/{name}", goals.product(place).kind, GoalRef(shop, seed, human, place))
 
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        place = self.places[index]
-        goals = self.shop.goals(self.seed, self.human)
-        name = goals.name(place) if self.ranks is None else str(self.ranks[index])
-        ref = GoalRef(self.shop, self.seed, self.human, place)
-        return Task(f"{self.prefix}/{name}", goals.product(place).kind, ref)
+    return LazyTasks(len(places), make)
 
 
-class Joined(Sequence[Task]):
-    """Several lists of tasks one after the other."""
-
-    def __init__(self, parts: Sequence[Sequence[Task]]) -> None:
-        self._parts = parts
-        self._ends = list(accumulate(map(len, parts)))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        part = bisect_right(self._ends, place)
-        return self._parts[part][place - self._ends[part]]
-
-
-def split_tasks(shop: Shop, prefix: str, *, held_out: bool) -> GoalTasks:
+def split_tasks(shop: Shop, prefix: str, *, held_out: bool) -> LazyTasks:
     """Goals of the products that are kept from training, or of the others."""
-    return GoalTasks(shop, _split(shop, held_out), prefix)
+    return goal_tasks(shop, _split(shop, held_out), prefix)
 
 
-def spread_tasks(shop: Shop, prefix: str, size: int) -> GoalTasks:
+def spread_tasks(shop: Shop, prefix: str, size: int) -> LazyTasks:
     """Held-out goals for a panel, spread over products."""
-    return GoalTasks(shop, _spread(shop, size), prefix)
+    return goal_tasks(shop, _spread(shop, size), prefix)
 
 
-def human_tasks(shop: Shop, size: int) -> GoalTasks:
+def human_tasks(shop: Shop, size: int) -> LazyTasks:
     """Goals by people for a panel."""
     goals = shop.goals(human=True)
-    return GoalTasks(shop, goals.spread(range(len(goals)), size), "human", human=True)
+    return goal_tasks(shop, goals.spread(range(len(goals)), size), "human", human=True)
 
 
 def official_train(shop: Shop, seed: int) -> Sequence[Task]:
     """What the published training draws from: each worker's own order of goals without its first 500."""
-    return Joined([_official(shop, seed + worker) for worker in range(OFFICIAL_WORKERS)])
+    return joined([_official(shop, seed + worker) for worker in range(OFFICIAL_WORKERS)])
 
 
 def official_panel(shop: Shop, seed: int) -> Sequence[Task]:
@@ -144,15 +111,15 @@ def official_panel(shop: Shop, seed: int) -> Sequence[Task]:
     for worker, rank in zip(workers, ranks.tolist(), strict=True):
         order = shop.goals(seed + worker).shuffled()
         place = [order[rank % len(order)]]
-        parts.append(GoalTasks(shop, place, f"official/{seed + worker}", seed + worker, ranks=[rank]))
-    return Joined(parts)
+        parts.append(goal_tasks(shop, place, f"official/{seed + worker}", seed + worker, ranks=[rank]))
+    return joined(parts)
 
 
 @lru_cache(maxsize=64)
-def _official(shop: Shop, seed: int) -> GoalTasks:
+def _official(shop: Shop, seed: int) -> LazyTasks:
     order = shop.goals(seed).shuffled()
     ranks = range(OFFICIAL_HELD_OUT, len(order))
-    return GoalTasks(shop, order[OFFICIAL_HELD_OUT:], f"official/{seed}", seed, ranks=ranks)
+    return goal_tasks(shop, order[OFFICIAL_HELD_OUT:], f"official/{seed}", seed, ranks=ranks)
 
 
 @lru_cache(maxsize=8)

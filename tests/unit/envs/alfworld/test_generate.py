@@ -8,7 +8,7 @@ import pytest
 
 from sdar.envs.alfworld.engine import Episode, Game
 from sdar.envs.alfworld.generate import generate, is_held_out
-from sdar.envs.alfworld.generated import GeneratedTasks
+from sdar.envs.alfworld.generated import generated_tasks
 from sdar.envs.alfworld.layouts import KINDS, likely_places, room_counts, things
 
 SIZES = ("compact", "full")
@@ -70,7 +70,7 @@ def test_tables_name_only_known_receptacles():
 
 
 def test_task_sequence():
-    tasks = GeneratedTasks("compact", "train", 10)
+    tasks = generated_tasks("compact", "train", 10)
     assert [task.id for task in tasks[8:]] == ["gen-compact/train/000008", "gen-compact/train/000009"]
     assert tasks[-1] == tasks[9]
     assert [task.kind for task in tasks[:6]] == list(KINDS)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from sdar.envs.search_qa.generated import GeneratedTasks
+from sdar.envs.search_qa.generated import generated_tasks
 from sdar.envs.search_qa.names import CLOSED, TYPES, name, word
 from sdar.envs.search_qa.worlds import COMPARE, KINDS, LARGE, RELATIONS, SMALL, World
 
@@ -41,7 +41,7 @@ def test_every_fact_is_stated_once(counts, closed, passages):
 @pytest.mark.parametrize("size", ["compact", "full"])
 def test_following_the_facts_leads_to_the_answer(size):
     answers = Counter()
-    for task in GeneratedTasks(size, "train", 200):
+    for task in generated_tasks(size, "train", 200):
         puzzle, (world, _) = task.payload.puzzle(), task.payload.world()
         question, facts = puzzle.question, puzzle.facts
         assert (question.id, question.kind) == (task.id, task.kind)
@@ -65,20 +65,20 @@ def test_following_the_facts_leads_to_the_answer(size):
 
 
 def test_an_answer_is_not_in_the_question():
-    for task in GeneratedTasks("compact", "train", 400):
+    for task in generated_tasks("compact", "train", 400):
         question = task.payload.puzzle().question
         assert question.answers[0] not in question.text
 
 
 def test_questions_do_not_change():
-    lines = [repr(task.payload.puzzle().question) for task in GeneratedTasks("compact", "held_out", 128)]
-    lines += [repr(task.payload.puzzle().question) for task in GeneratedTasks("full", "held_out", 128)]
+    lines = [repr(task.payload.puzzle().question) for task in generated_tasks("compact", "held_out", 128)]
+    lines += [repr(task.payload.puzzle().question) for task in generated_tasks("full", "held_out", 128)]
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == "d7871d3ba562e300"
 
 
 def test_the_needed_fact_is_found_by_thing_and_relation():
     found = alone = total = 0
-    for task in GeneratedTasks("compact", "train", 120):
+    for task in generated_tasks("compact", "train", 120):
         _, engine = task.payload.world()
         for fact in task.payload.puzzle().facts:
             precise, vague = engine.search([f"{fact.subject} {fact.relation}", fact.subject], 3)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import regex
 
-from sdar.envs.webshop.stemming import stem
+from sdar.envs.lucene.stemming import stem
 
 _STOP = """
 a an and are as at be but by for if in into is it no not of on or such that the their then there these they

@@ -1,0 +1,1 @@
+"""How Lucene reads text: what WebShop and Search-QA search by."""
