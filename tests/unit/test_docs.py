@@ -50,23 +50,27 @@ MEANT = {
 """What stands for the placeholders that are read before anything is done."""
 
 
-def commands(page: Path) -> Iterator[str]:
-    """The commands of a page, one program each."""
+def commands(page: Path) -> Iterator[tuple[str, bool]]:
+    """The commands of a page, one program each, and whether they stand in running text."""
     fence, text = "", page.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.splitlines():
         if line.startswith("```"):
             fence = "" if fence else line
             continue
         if not fence:
-            yield from (span for span in re.findall(r"`([^`]+)`", line) if span.startswith("sdar "))
+            yield from ((span, True) for span in re.findall(r"`(sdar [^`]+)`", line))
         indented = line.startswith("    ") and not fence
         if indented or (fence and not fence.startswith(("```python", "```toml"))):
             for part in line.strip().split(" && "):
                 if PROGRAM.match(part):
-                    yield shlex.join(shlex.split(part, comments=True))
+                    yield shlex.join(shlex.split(part, comments=True)), False
 
 
-FOUND = [pytest.param(c, id=f"{page.stem}: {c}") for page in PAGES for c in dict.fromkeys(commands(page))]
+FOUND = [
+    pytest.param(*found, id=f"{page.stem}: {found[0]}")
+    for page in PAGES
+    for found in dict.fromkeys(commands(page))
+]
 
 
 @pytest.fixture
@@ -87,8 +91,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("command", FOUND)
-def test_command(command: str, desk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("command", "in_text"), FOUND)
+def test_command(command: str, in_text: bool, desk: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for placeholder, example in MEANT.items():
         command = command.replace(placeholder, example)
     words = shlex.split(command)
@@ -98,7 +102,7 @@ def test_command(command: str, desk: None, monkeypatch: pytest.MonkeyPatch) -> N
     if any(" ".join(words).startswith(known) for known in NOT_RUN):
         return
     if program == "sdar":
-        check_sdar(words[1:], monkeypatch)
+        check_sdar(words[1:], in_text, monkeypatch)
     elif program == "torchrun":
         check_torchrun(words[1:], monkeypatch)
     elif program.startswith("python"):
@@ -109,31 +113,44 @@ def test_command(command: str, desk: None, monkeypatch: pytest.MonkeyPatch) -> N
         pytest.fail(f"nothing here knows how to check: {command}")
 
 
-def check_sdar(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run it, dry-run it, or have its command line read."""
+def check_sdar(words: Sequence[str], in_text: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run it, dry-run it, or have its command line read; in running text it may lack words."""
     name = words[0]
-    open_ended = any(re.fullmatch(r"[A-Z]+(/\S+)?", word) for word in words) or words == ["check"]
-    if name in EXECUTED and not open_ended:
+    if name in EXECUTED and not in_text:
         assert main(words) == 0
     elif "--help" in words:
         assert status(words) == 0
-    elif name == "train" and "--resume" not in words and "RUN/config.toml" not in words:
+    elif name == "train" and "--resume" not in words and not in_text:
         assert main([*words, *(["--dry-run"] if "--dry-run" not in words else [])]) == 0
     else:
         assert name in COMMANDS
         command = COMMANDS[name]
 
         def read(words: list[str], options: Any, flags: Layer) -> int:
-            """What a command does first: read recipes and flags."""
-            recipes = [
-                read_toml(Path(word)) for word in words if word.endswith(".toml") and "RUN" not in word
-            ]
+            """What a command does first: read its words, recipes and flags."""
+            spaced = "".join(f"{word} " for word in words)
+            assert in_text or re.fullmatch(word_pattern(command.usage), spaced), command.usage
+            named = [Path(word) for word in words if word.endswith(".toml") and not in_text]
+            recipes = [read_toml(path) for path in named]
             if command.settings:
                 load_config([*recipes, flags], also=[field.name for field in fields(command.options)])
             return 0
 
         monkeypatch.setitem(COMMANDS, name, replace(command, run=read))  # type: ignore[arg-type]
         assert main(words) == 0
+
+
+def word_pattern(usage: str) -> str:
+    """What the positional words must look like, each followed by a space.
+
+    `(a | b)` is one of several, `[WORD]` may be missing, `[WORD ...]` may be repeated too.
+    """
+    pattern = ""
+    for token in re.findall(r"\[.*?\]|\(.*?\)|\S+", usage):
+        choices = token.strip("[]()").replace("...", "").split("|")
+        found = "|".join(re.sub("[A-Z]+", r"\\S+", choice.strip().replace(".", r"\.")) for choice in choices)
+        pattern += f"(({found}) ){('*' if '...' in token else '?') if token[0] == '[' else ''}"
+    return pattern
 
 
 def status(words: Sequence[str]) -> object:
@@ -151,7 +168,7 @@ def check_torchrun(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Non
     args = get_args_parser().parse_args(words)
     assert args.module
     assert args.training_script == "sdar"
-    check_sdar(args.training_script_args, monkeypatch)
+    check_sdar(args.training_script_args, False, monkeypatch)
 
 
 def check_script(words: Sequence[str]) -> None:
