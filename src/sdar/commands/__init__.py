@@ -11,6 +11,7 @@ from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
 from sdar.commands.serving import ServeOptions, serve_retriever
+from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
 from sdar.commands.training import TrainOptions, train, warm_start
 from sdar.commands.view import ViewOptions, view
@@ -25,5 +26,6 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
+    "skills": Command(skills, "(show | check | stats | import) ...", settings=True),
     "serve-retriever": Command(serve_retriever, "[RECIPE.toml ...]", ServeOptions, settings=True),
 }

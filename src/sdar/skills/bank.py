@@ -116,14 +116,8 @@ class SkillBank:
         With `kinds`, a file for any other kind is refused. Raises `ConfigError` when there is no such bank
         and `DataError`, naming the file, when a file is bad.
         """
-        directory = BUILTIN / source if source in builtin_banks() else Path(source)
-        if not directory.is_dir():
-            near = suggest(str(source), builtin_banks())
-            raise ConfigError(f"unknown skill bank '{source}', and no such directory: {near}")
-        files = sorted(directory.glob("*.md"))
-        if not files:
-            raise DataError(f"skill bank {directory} holds no .md files")
-        return cls(directory.resolve().name, tuple(_read_all(files, kinds)))
+        files = _files(source)
+        return cls(files[0].resolve().parent.name, tuple(_read_all(files, kinds)))
 
     def save(self, directory: Path) -> None:
         """Write the bank to a new or empty directory; it appears whole or not at all."""
@@ -165,9 +159,41 @@ class SkillBank:
         return hashlib.sha256("\0".join(skill.render() for skill in self.skills).encode()).hexdigest()
 
 
+def find_problems(source: str | Path, kinds: Collection[str] = ()) -> list[str]:
+    """Everything that is wrong with a bank, file by file, and those of `kinds` that have no skill.
+
+    Raises `ConfigError` when there is no such bank.
+    """
+    problems: list[str] = []
+    found: list[Skill] = []
+    for path in _files(source):
+        try:
+            found += _read_all([path], ())
+        except DataError as error:
+            problems.append(str(error))
+    try:
+        bank = SkillBank(str(source), tuple(found))
+    except DataError as error:
+        return [*problems, str(error)]
+    missing = sorted(set(kinds) - set(bank.kinds))
+    return problems + [f"no skill for task kind '{kind}'" for kind in missing]
+
+
 def builtin_banks() -> tuple[str, ...]:
     """Names of the banks that ship with the package."""
     return tuple(sorted(path.name for path in BUILTIN.iterdir() if path.is_dir()))
+
+
+def _files(source: str | Path) -> list[Path]:
+    """The skill files of a built-in bank or a directory."""
+    directory = BUILTIN / source if source in builtin_banks() else Path(source)
+    if not directory.is_dir():
+        near = suggest(str(source), builtin_banks())
+        raise ConfigError(f"unknown skill bank '{source}', and no such directory: {near}")
+    files = sorted(directory.glob("*.md"))
+    if not files:
+        raise DataError(f"skill bank {directory} holds no .md files")
+    return files
 
 
 def _read_all(files: Iterable[Path], kinds: Collection[str]) -> Iterator[Skill]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sdar.errors import ConfigError, DataError
-from sdar.skills.bank import Skill, SkillBank, builtin_banks, parse
+from sdar.skills.bank import Skill, SkillBank, builtin_banks, find_problems, parse
 
 GOOD = "---\nname: heat\nkind: heat\nsummary: use it.\n---\n\nbody\n"
 
@@ -140,3 +140,18 @@ def test_windows_line_ends_are_read(tmp_path: Path) -> None:
 
 def test_alfworld_ships() -> None:
     assert "alfworld" in builtin_banks()
+
+
+def test_all_problems_of_a_bank_are_found_at_once(directory: Path) -> None:
+    assert find_problems(directory) == []
+    assert find_problems(directory, ["heat", "cool", "put"]) == []
+    (directory / "bad.md").write_text("no matter")
+    (directory / "worse.md").write_text("---\nname: x\n---\nbody")
+    (directory / "twin.md").write_text("---\nname: heat\nsummary: s\n---\nbody")
+    first, second, third = find_problems(directory)
+    assert "bad.md: does not start with front matter" in first
+    assert "worse.md: field 'summary' is missing" in second
+    assert "two skills named 'heat'" in third
+    for name in ("bad", "worse", "twin"):
+        (directory / f"{name}.md").unlink()
+    assert find_problems(directory, ["heat", "fry"]) == ["no skill for task kind 'fry'"]

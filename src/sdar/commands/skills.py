@@ -1,0 +1,102 @@
+"""`sdar skills`: look at, check, import and distil banks, and see what a run says about its skills."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
+from sdar.config import Layer
+from sdar.errors import ConfigError, suggest
+from sdar.runlog import find_run
+
+
+def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
+    """Look at, check, import and distil skill banks.
+
+    show BANK: the skills with their summaries. check BANK: every broken file and, with --env NAME, every kind
+    of its tasks without a skill. stats RUN: how often each skill was seen, the mean gap, and success with and
+    without it. import SOURCE TARGET: a published bank (a directory with skill_mapping.json, or a JSON file)
+    becomes a directory of ours; --env NAME fits it to the environment's kinds.
+    """
+    verb, *rest = words or [""]
+    if verb not in VERBS:
+        raise ConfigError(f"sdar skills cannot '{verb}': {suggest(verb, VERBS)}")
+    usage, action = VERBS[verb]
+    if len(rest) != len(usage.split()):
+        raise ConfigError(f"usage: sdar skills {verb} {usage}")
+    return action(*rest, flags)
+
+
+def show(bank: str, flags: Layer) -> int:
+    """Print the skills of a bank."""
+    from sdar.skills.bank import SkillBank
+
+    for skill in SkillBank.load(bank).skills:
+        of = "" if skill.kind in ("", skill.name) else f" (for {skill.kind})"
+        say(f"{skill.name}{of}: {skill.summary}")
+    return 0
+
+
+def check(bank: str, flags: Layer) -> int:
+    """Print what is wrong with a bank."""
+    from sdar.skills.bank import find_problems
+
+    problems = find_problems(bank, _kinds(flags))
+    for problem in problems:
+        say(f"FAIL  {problem}")
+    say(f"skill bank {bank} {'cannot be used' if problems else 'can be used'}")
+    return 1 if problems else 0
+
+
+def stats(run: str, flags: Layer) -> int:
+    """Print the statistics of a run's skills."""
+    from sdar.runlog import read_episodes
+    from sdar.skills.stats import skill_stats
+
+    found = find_run(run, runs_dir(flags))
+    heads = ("skill", "seen", "gap", "success", "not seen", "success without")
+    table = Table(*heads, box=None, pad_edge=False)
+    for skill in skill_stats(read_episodes(found)):
+        numbers = (skill.seen, f"{skill.gap:+.3f}", _percent(skill.success), skill.without)
+        table.add_row(skill.name, *map(str, numbers), _percent(skill.success_without))
+    if not table.rows:
+        raise ConfigError(f"{found.path} has no record of a skill that was seen")
+    if IS_MAIN:
+        Console().print(table)
+    return 0
+
+
+def import_bank(source: str, target: str, flags: Layer) -> int:
+    """Save a published bank in our format."""
+    from sdar.skills import published
+
+    kinds = _kinds(flags)
+    bank = published.import_bank(Path(source), kinds)
+    bank.save(Path(target))
+    for kind in sorted(set(kinds) - set(bank.kinds)):
+        say(f"no skill for task kind '{kind}'")
+    say(f"{len(bank.skills)} skills: {', '.join(skill.name for skill in bank.skills)}")
+    say(target)
+    return 0
+
+
+VERBS: Mapping[str, tuple[str, Callable[..., int]]] = {
+    "show": ("BANK", show),
+    "check": ("BANK", check),
+    "stats": ("RUN", stats),
+    "import": ("SOURCE TARGET", import_bank),
+}
+
+
+def _kinds(flags: Layer) -> Collection[str]:
+    """The kinds of task of the environment that was named; empty where none was."""
+    if "env" not in flags.values:
+        return ()
+    return {task.kind for task in configure([], flags).panel.tasks}
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"

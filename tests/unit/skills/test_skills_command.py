@@ -1,0 +1,65 @@
+"""`sdar skills`, through the command line."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from sdar.cli import main
+from sdar.runlog import RunDir
+from sdar.skills.bank import SkillBank
+from sdar.types import Completion, ContextMode, EndReason, Observation, StopReason, Task, Trajectory, Turn
+
+
+def trajectory(kind: str, won: bool) -> Trajectory:
+    turn = Turn(Observation("x"), (), (), Completion((), (), StopReason.STOP), "", "", float(won), True)
+    return Trajectory(Task("t", kind), 0, ContextMode.TRANSCRIPT, (turn,), won, EndReason.DONE)
+
+
+def test_show_and_check_a_bank(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["skills", "show", str(directory)]) == 0
+    assert "use the microwave." in capsys.readouterr().out
+    assert main(["skills", "check", str(directory)]) == 0
+    (directory / "bad.md").write_text("nothing")
+    assert main(["skills", "check", str(directory), "--env", "toy"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("can be used")
+    assert sum(line.startswith("FAIL") for line in lines) == 3, "bad.md, and nothing for left and right"
+    assert lines[-1].endswith("cannot be used")
+
+
+def test_stats_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir.create(tmp_path, "toy", "")
+    episodes = [trajectory("heat", won) for won in (True, True, False, False)]
+    run.write_episodes(1, episodes, [("heat",), ("heat",), ("heat",), ()], [0.25, 0.75, 0.5, math.nan])
+    assert main(["skills", "stats", "toy", "--out", str(tmp_path)]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row == ["heat", "3", "+0.500", "66.7", "%", "1", "0.0", "%"]
+
+
+def test_import_of_a_published_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = {"title": "Look", "principle": "Look once.", "when_to_apply": "Always."}
+    source, target = tmp_path / "bank.json", tmp_path / "ours"
+    source.write_text(json.dumps({"general_skills": [rule], "task_specific_skills": {"left": [rule]}}))
+    assert main(["skills", "import", str(source), str(target), "--env", "toy"]) == 0
+    assert "no skill for task kind 'right'" in capsys.readouterr().out
+    assert SkillBank.load(target).kinds == ("left",)
+    assert main(["skills", "import", str(source), str(target)]) == 2
+    assert "save the skill bank to a new directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("skills", "sdar skills cannot '': choose from"),
+        ("skills stat x", "sdar skills cannot 'stat': did you mean 'stats'?"),
+        ("skills import x", "usage: sdar skills import SOURCE TARGET"),
+        ("skills check alfwrld", "did you mean 'alfworld'?"),
+        ("skills stats nowhere", "not a run directory"),
+        ("skills check alfworld --env ty", "unknown environment 'ty': did you mean 'toy'"),
+    ],
+)
+def test_bad_words_are_answered(args: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args.split()) == 2
+    assert message in capsys.readouterr().err
