@@ -15,7 +15,9 @@ import numpy as np
 
 import sdar
 from sdar.config import read_toml
-from sdar.results import EvalResult
+from sdar.envs.base import Panel
+from sdar.errors import DataError
+from sdar.results import EvalResult, Outcome
 from sdar.runlog import (
     RunDir,
     read_evals,
@@ -59,7 +61,7 @@ def provenance(model: Path) -> dict[str, Any]:
     """The code, the starting model and the machine, as a result records them."""
     files = sorted(path for path in model.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
-    machine = {"platform": platform.platform(), "cores": os.cpu_count(), "cpu": platform.processor()}
+    machine = {"platform": platform.platform(), "cores": os.cpu_count(), "cpu": platform.machine()}
     return {"commit": _commit(), "model": digest, "versions": versions(), "machine": machine}
 
 
@@ -133,6 +135,26 @@ def read_results(directory: Path) -> dict[str, dict[str, Any]]:
     """Name -> result of every run that has a file."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))]
     return {result["name"]: result for result in found}
+
+
+def eval_result(result: Mapping[str, Any], panel: Panel) -> EvalResult:
+    """The final evaluation of a run, for `sdar.compare`. Raises `DataError` when it was on another panel."""
+    last, played = result["last"], result["panel"]
+    if played["fingerprint"] != panel.fingerprint:
+        raise DataError(f"{result['name']} was not evaluated on this version of panel {panel.name}")
+    columns: dict[str, Sequence[Any]] = {name: values for name, values in last.items() if name != "truncated"}
+    bits = {"truncated": last["truncated"], "success": list(result["success"].values())[-1]}
+    columns |= {name: [bit == "1" for bit in row] for name, row in bits.items()}
+    samples = played["samples"]
+    outcomes = tuple(
+        Outcome(
+            task=task.id,
+            kind=task.kind,
+            **{name: tuple(row[i * samples : (i + 1) * samples]) for name, row in columns.items()},
+        )
+        for i, task in enumerate(panel.tasks)
+    )
+    return EvalResult(**played, skills=result["student_skills"], outcomes=outcomes)
 
 
 def _bits(rows: Iterable[Sequence[bool]]) -> str:
