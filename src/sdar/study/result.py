@@ -146,15 +146,11 @@ def eval_result(result: Mapping[str, Any], panel: Panel) -> EvalResult:
     bits = {"truncated": last["truncated"], "success": list(result["success"].values())[-1]}
     columns |= {name: [bit == "1" for bit in row] for name, row in bits.items()}
     samples = played["samples"]
-    outcomes = tuple(
-        Outcome(
-            task=task.id,
-            kind=task.kind,
-            **{name: tuple(row[i * samples : (i + 1) * samples]) for name, row in columns.items()},
-        )
-        for i, task in enumerate(panel.tasks)
-    )
-    return EvalResult(**played, skills=result["student_skills"], outcomes=outcomes)
+    outcomes = []
+    for i, task in enumerate(panel.tasks):
+        row = {name: values[i * samples : (i + 1) * samples] for name, values in columns.items()}
+        outcomes.append(Outcome.from_json({"task": task.id, "kind": task.kind, **row}))
+    return EvalResult(**played, skills=result["student_skills"], outcomes=tuple(outcomes))
 
 
 def _bits(rows: Iterable[Sequence[bool]]) -> str:
