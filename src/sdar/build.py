@@ -1,6 +1,6 @@
 """Builds the parts of a run from its settings, in one place, and does it: train, evaluate, warm-start."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from sdar.model.load import ModelConfig, load_model, load_tokenizer, save_model
 from sdar.model.policy import Policy
 from sdar.objectives.base import Stream
 from sdar.progress import Display, display
-from sdar.recipe import EMBEDDED, RunConfig, needs_skills, skill_context
+from sdar.recipe import EMBEDDED, RunConfig, needs_skills, skill_context, student_skills
 from sdar.report import draw_learning_curve
 from sdar.results import EvalResult
 from sdar.rollout.collector import Collector
@@ -61,17 +61,20 @@ def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
         yield world, shown
 
 
-def evaluate_model(config: RunConfig, model: Path, skills: str = "") -> EvalResult:
-    """Play the panel with the model in a directory; `skills` names a rule for skills in its own prompts."""
+def evaluate_model(config: RunConfig, model: Path, rules: Sequence[str] = ("",)) -> list[EvalResult]:
+    """Play the panel with the model in a directory, once for each rule of skills for its own prompts."""
     with stage(config) as (world, shown):
         chat = Chat(load_tokenizer(model))
-        student = skill_context(config, skills) if skills else None
-        if student:
-            student.returns.load(read_returns(model.parent))
-        collector = Collector(
-            config.env, make_engine(config, model, world, chat), chat, config.rollout, student
-        )
-        return play_panel(config, collector, skills, world, shown)
+        engine = make_engine(config, model, world, chat)
+
+        def play(rule: str) -> EvalResult:
+            student = student_skills(config, rule)
+            if student:
+                student.returns.load(read_returns(model.parent))
+            collector = Collector(config.env, engine, chat, config.rollout, student)
+            return play_panel(config, collector, rule, world, shown)
+
+        return [play(rule) for rule in rules]
 
 
 def evaluate_expert(config: RunConfig, name: str) -> EvalResult:

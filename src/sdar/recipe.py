@@ -164,6 +164,11 @@ def skill_context(config: RunConfig, retrieval: str = "") -> SkillContext:
     return SkillContext.from_config(settings, {task.kind for task in config.panel.tasks}, config.train.seed)
 
 
+def student_skills(config: RunConfig, rule: str) -> SkillContext | None:
+    """The skills that `rule` puts into the player's own prompts; none for an empty rule."""
+    return skill_context(config, rule) if rule else None
+
+
 def needs_skills(config: RunConfig) -> bool:
     """Whether the teacher, the student or the embedded model's demonstrations see skills."""
     objective = config.objective

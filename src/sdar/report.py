@@ -1,15 +1,13 @@
-"""What a finished run shows: the learning curve as a picture and a short table. Reads run directories."""
+"""What a finished run shows: the learning curve as a picture. Reads run directories."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.table import Table
 
-from sdar.results import EvalResult, Interval, difference
+from sdar.results import EvalResult
 from sdar.runlog import RunDir, read_evals, read_metrics, write_atomic
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
@@ -106,45 +104,3 @@ def _clean(axes: Axes) -> None:
     axes.xaxis.label.set(color=INK, fontsize=9)
     axes.yaxis.label.set(color=INK, fontsize=9)
     axes.margins(x=0.02)
-
-
-def result_table(before: EvalResult, after: EvalResult | None = None) -> Table:
-    """Success by kind, with 95 % intervals; with `after`, before against after and the gain."""
-    episodes = "1 episode" if before.samples == 1 else f"{before.samples} episodes"
-    title = f"Success on {before.panel}, {episodes} a task"
-    table = Table(
-        title=title,
-        min_width=len(title),
-        title_justify="left",
-        title_style="",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    table.add_column("task kind")
-    table.add_column("tasks", justify="right")
-    for name in ("success",) if after is None else ("before", "trained", "gain, points"):
-        table.add_column(name, justify="right")
-    sizes = Counter(outcome.kind for outcome in before.outcomes)
-    for kind, rate in before.by_kind.items():
-        cells = [str(rate)] if after is None else _values(rate.value, after.by_kind[kind].value)
-        table.add_row(kind, str(sizes[kind]), *cells)
-    table.add_section()
-    whole = [str(before.success)]
-    if after is not None:
-        whole += [str(after.success), _points(difference(before, after))]
-    table.add_row("all", str(len(before.outcomes)), *whole, style="bold")
-    if len(set(sizes.values())) > 1:
-        means = [result.macro for result in (before, after) if result is not None]
-        table.add_row("mean of kinds", "", *_values(*means))
-    return table
-
-
-def _values(*rates: float) -> list[str]:
-    """Rates as cells, and behind two of them their difference in points."""
-    gain = [f"{100 * (rates[1] - rates[0]):+.1f}"] if len(rates) == 2 else []
-    return [*(f"{100 * rate:.1f} %" for rate in rates), *gain]
-
-
-def _points(gain: Interval) -> str:
-    return f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"

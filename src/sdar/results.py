@@ -8,10 +8,10 @@ Formats: 2 added the environment's own `metrics` to outcomes. Format 1 is read t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -93,6 +93,9 @@ class EvalResult:
     """Retrieval rule of the skills in the student's own prompt; empty: it saw none."""
     outcomes: tuple[Outcome, ...]
 
+    SHARES: ClassVar = ("invalid", "truncated")
+    """The numbers of `summary` that are shares of 1."""
+
     @cached_property
     def success(self) -> Interval:
         """Share of episodes that succeeded."""
@@ -101,10 +104,12 @@ class EvalResult:
     @cached_property
     def by_kind(self) -> dict[str, Interval]:
         """Success of each task kind."""
-        kinds: dict[str, list[tuple[bool, ...]]] = {}
-        for outcome in self.outcomes:
-            kinds.setdefault(outcome.kind, []).append(outcome.success)
-        return {kind: rate_interval(kinds[kind]) for kind in sorted(kinds)}
+        kinds = sorted({outcome.kind for outcome in self.outcomes})
+        return {kind: self.of_kind(kind).success for kind in kinds}
+
+    def of_kind(self, kind: str) -> "EvalResult":
+        """The outcomes on one kind of task."""
+        return replace(self, outcomes=tuple(o for o in self.outcomes if o.kind == kind))
 
     @property
     def macro(self) -> float:
@@ -124,6 +129,11 @@ class EvalResult:
             raise ConfigError(f"pass@{k} needs at least {k} samples a task, not {self.samples}")
         missed = [math.comb(self.samples - sum(o.success), k) for o in self.outcomes]
         return 1 - sum(missed) / (len(missed) * math.comb(self.samples, k))
+
+    @cached_property
+    def pass_at_k(self) -> dict[int, float]:
+        """`pass_at` of 1, 2, 4 and so on, as far as there are samples."""
+        return {2**i: self.pass_at(2**i) for i in range(self.samples.bit_length())}
 
     @cached_property
     def summary(self) -> dict[str, float]:
@@ -147,9 +157,14 @@ class EvalResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, with the summary and the success by kind for other readers."""
-        by_kind = {kind: list(interval) for kind, interval in self.by_kind.items()}
-        return {"format": FORMAT, **asdict(self), "summary": self.summary, "by_kind": by_kind}
+        """Everything, with the summary, the success by kind and pass@k for other readers."""
+        return {
+            "format": FORMAT,
+            **asdict(self),
+            "summary": self.summary,
+            "by_kind": {kind: list(interval) for kind, interval in self.by_kind.items()},
+            "pass_at_k": {str(k): chance for k, chance in self.pass_at_k.items()},
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "EvalResult":

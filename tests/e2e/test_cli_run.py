@@ -1,6 +1,7 @@
 """A whole run through the command line: warm start, training, Ctrl-C, resume, evaluation."""
 
 import json
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,9 +103,15 @@ def test_train_stop_resume_and_evaluate(
 
     assert main(["eval", str(run.path), "--samples", "2", "--with-skills", "all"]) == 0
     out, _ = capsys.readouterr()
-    result = json.loads(Path(out.splitlines()[-1]).read_text())
-    assert (result["samples"], result["skills"], result["panel"]) == (2, "all", "held_out")
-    assert result["versions"]["python"]
+    plain, skilled = (json.loads(Path(line).read_text()) for line in out.splitlines()[-2:])
+    assert (plain["skills"], skilled["skills"]) == ("", "all")
+    assert (skilled["samples"], skilled["panel"], set(skilled["pass_at_k"])) == (2, "held_out", {"1", "2"})
+    assert skilled["versions"]["python"]
+    assert skilled["settings"]["env"]["name"] == "toy"
+    assert "the data do not tell step-000003" in out
+    assert re.search(r"^walker +100.0 \[51.0, 100.0\]", out, re.MULTILINE)
+    assert main(["eval", "walker", "--env", "toy", "--with-skills", "all"]) == 2
+    assert "the expert 'walker' reads no prompt" in capsys.readouterr().err
     assert list(run.path.glob("eval/step-*.json"))
     checkpoint = run.checkpoints / "step-000003"
     elsewhere = ["--env", "toy", "--panel", "held_out", "--out", str(tmp_path / "runs")]

@@ -1,5 +1,6 @@
 """Two processes give what one gives: the same episodes, losses, gradients and updates, up to float noise."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.e2e.worker import SETUPS
+from tests.e2e.worker import SETUPS, play_panel
 from tests.runs import timeless, tiny_trainer
 from tests.tiny import tiny_model
 
@@ -65,6 +66,15 @@ def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_
     apart = sum(float((alone[key] - shared[key]).square().sum()) for key in alone)
     assert moved > 0
     assert apart < 1e-4 * moved
+
+
+def test_two_ranks_evaluate_like_one(two_ranks: Path, world: World, tmp_path: Path) -> None:
+    alone = play_panel(tiny_trainer(tmp_path / "default", world), world).to_json()
+    for rank in (0, 1):
+        assert json.loads((two_ranks / "default" / f"panel-{rank}.json").read_text()) == json.loads(
+            json.dumps(alone)
+        )
+    assert len({tuple(outcome["tokens"]) for outcome in alone["outcomes"]}) > 1, "else all episodes are alike"
 
 
 @pytest.mark.parametrize("name", ["default", "ema"])

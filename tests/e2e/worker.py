@@ -3,15 +3,20 @@
 Trains the named set-ups one after another, each in its own directory; under torchrun as one of the ranks.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.runs import tiny_trainer
 
+from sdar.envs.base import Panel
+from sdar.evaluate import EvalConfig, evaluate
+from sdar.results import EvalResult
 from sdar.rollout.collector import RolloutConfig
 from sdar.skills.retrieval import UCB
-from sdar.trainer.distributed import join
+from sdar.trainer.distributed import World, join
+from sdar.trainer.loop import Trainer
 from sdar.trainer.step import OptimConfig
 from sdar.trainer.teachers import Live, MovingAverage
 from sdar.types import ContextMode
@@ -31,7 +36,18 @@ SETUPS: dict[str, dict[str, Any]] = {
     "endless": {"steps": 10_000},
 }
 
+
+def play_panel(trainer: Trainer, world: World) -> EvalResult:
+    """The near doors with the trainer's engine, shared out over all ranks."""
+    panel = Panel("near", trainer.collector.spec.tasks("train"))
+    return evaluate(panel, trainer.collector, EvalConfig(samples=3, temperature=1), max_tokens=6, ranks=world)
+
+
 if __name__ == "__main__":
     with join() as world:
         for name in sys.argv[2:]:
-            tiny_trainer(Path(sys.argv[1]) / name, world, **SETUPS[name]).train()
+            trainer = tiny_trainer(Path(sys.argv[1]) / name, world, **SETUPS[name])
+            if name == "default":
+                result = play_panel(trainer, world)
+                (trainer.run.path / f"panel-{world.rank}.json").write_text(json.dumps(result.to_json()))
+            trainer.train()

@@ -18,7 +18,7 @@ from sdar.commands.view import ViewOptions, view
 
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
-    "eval": Command(evaluate, "MODEL", EvalOptions, settings=True),
+    "eval": Command(evaluate, "MODEL [RECIPE.toml ...]", EvalOptions, settings=True),
     "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),

@@ -2,17 +2,17 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
-from sdar.config import Layer
+from sdar.config import Layer, read_toml, to_table
 from sdar.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sdar.recipe import RunConfig
     from sdar.results import EvalResult
 
 
@@ -29,7 +29,7 @@ class EvalOptions:
     temperature: float | None = None
     """Short for --eval.temperature."""
     with_skills: str = ""
-    """Put skills into the model's own prompts, picked by this rule."""
+    """Play a second time, with skills in the model's own prompts, picked by this rule."""
 
 
 def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
@@ -39,34 +39,67 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     environment's experts (such as planner).
     """
     from sdar.build import evaluate_expert, evaluate_model
-    from sdar.recipe import check_panel
-    from sdar.report import result_table
+    from sdar.recipe import check_panel, student_skills
+
+    target, recipes = split_words(words)
+    is_expert = target in configure(recipes, flags, EvalOptions).env.experts()
+    if is_expert:
+        settings, model, place = Layer(target, {}), Path(target), runs_dir(flags) / "eval" / target
+    else:
+        settings, model, place = find_model(target, options.step, runs_dir(flags))
+    config = configure([settings, *recipes, short(options)], flags, EvalOptions)
+    check_panel(config)
+    if is_expert and options.with_skills:
+        raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
+    rules = ["", options.with_skills] if options.with_skills else [""]
+    for rule in rules:
+        student_skills(config, rule)
+    results = [evaluate_expert(config, target)] if is_expert else evaluate_model(config, model, rules)
+    if IS_MAIN:
+        show(config, place.name, results)
+        source = {"model": str(model), "settings": to_table(config)}
+        for result in results:
+            say(str(save(result, place, source)))
+    return 0
+
+
+def split_words(words: list[str]) -> tuple[str, list[Layer]]:
+    """The model and the recipes among the words."""
+    targets = [word for word in words if not word.endswith(".toml")]
+    if len(targets) != 1:
+        raise ConfigError("sdar eval takes one model: a run, a checkpoint, a transformers model or an expert")
+    return targets[0], [read_toml(Path(word)) for word in words if word.endswith(".toml")]
+
+
+def short(options: EvalOptions) -> Layer:
+    """The options that are short for settings, as settings."""
+    given = {name: getattr(options, name) for name in ("panel", "samples", "temperature")}
+    return Layer("sdar eval", {"eval": {name: value for name, value in given.items() if value is not None}})
+
+
+def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> None:
+    """Print the tables, and what skills in the prompt change."""
+    from sdar.compare import compare
+    from sdar.references import references
+    from sdar.tables import as_text, kind_sheet, method_sheet
+
+    methods = {f"{name} with skills" if result.skills else name: [result] for result in results}
+    players = references(config.env, config.panel)
+    others = {player: found for player, found in players.items() if player not in methods}
+    for sheet in (method_sheet(methods, others), kind_sheet(methods, others)):
+        say(as_text(sheet) + "\n")
+    for pair in compare(methods):
+        say(pair.sentence)
+
+
+def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
+    """Write a result beside the others of its model; the file."""
     from sdar.runlog import versions, write_atomic
 
-    if len(words) != 1:
-        raise ConfigError("sdar eval takes one model: a run, a checkpoint, a transformers model or an expert")
-    is_expert = words[0] in configure([], flags, EvalOptions).env.experts()
-    if is_expert:
-        settings, model, place = Layer(words[0], {}), Path(words[0]), runs_dir(flags) / "eval" / words[0]
-    else:
-        settings, model, place = find_model(words[0], options.step, runs_dir(flags))
-    given = {name: getattr(options, name) for name in ("panel", "samples", "temperature")}
-    short = Layer("sdar eval", {"eval": {name: value for name, value in given.items() if value is not None}})
-    config = configure([settings, short], flags, EvalOptions)
-    check_panel(config)
-    if is_expert:
-        result = evaluate_expert(config, words[0])
-    else:
-        result = evaluate_model(config, model, options.with_skills)
     file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
-    if IS_MAIN:
-        Console().print(result_table(result))
-        shown = ("reward", "turns", "tokens", "invalid", "truncated", *result.metrics)
-        say("  ".join(f"{name} {result.summary[name]:.3g}" for name in shown))
-        source = {"model": str(model), "command": sys.argv, "versions": versions()}
-        write_atomic(file, json.dumps(result.to_json() | source) + "\n")
-    say(str(file))
-    return 0
+    made = {**source, "command": sys.argv, "versions": versions()}
+    write_atomic(file, json.dumps(result.to_json() | made) + "\n")
+    return file
 
 
 def result_tag(result: "EvalResult") -> str:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
+from sdar.commands.base import NoOptions, configure, runs_dir, say
 from sdar.config import Layer, read_toml, to_toml
 from sdar.errors import ConfigError
 
@@ -38,13 +36,14 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         say(to_toml(config).rstrip())
         return 0
     from sdar import build, recipe
-    from sdar.report import result_table, results
+    from sdar.report import results
+    from sdar.tables import as_text, gain_sheet
 
     recipe.check(config)
     run, done = build.train(config, resumed)
     evals = results(run)
-    if evals and IS_MAIN:
-        Console().print(result_table(evals[min(evals)], evals[max(evals)]))
+    if evals:
+        say(as_text(gain_sheet(evals[min(evals)], evals[max(evals)])))
     say(f"learning curve: {run.learning_curve}")
     if done < config.train.steps:
         say(f"stopped after step {done} of {config.train.steps}; go on with: sdar train --resume {run.path}")
@@ -60,8 +59,8 @@ def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     config = configure([read_toml(Path(word)) for word in words], flags)
     recipe.check(config)
     model = build.warm_start(config)
-    without = build.evaluate_model(config, model)
-    skilled = build.evaluate_model(config, model, retrievals.name_of(type(config.skills.retrieval)))
+    rule = retrievals.name_of(type(config.skills.retrieval))
+    without, skilled = build.evaluate_model(config, model, ["", rule])
     say(f"panel {without.panel}: {len(without.outcomes)} tasks")
     say(f"success without skills: {without.success}")
     say(f"success with skills:    {skilled.success}")

@@ -5,10 +5,13 @@ text. `sdar check env NAME` runs the conformance battery of `sdar.envs.check` on
 """
 
 import hashlib
+import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from sdar.registry import Registry
@@ -105,6 +108,24 @@ class EnvSpec(ABC):
 
     max_turns: int = 50
     """Actions after which an episode is cut."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings and of the code and texts that decide how it plays.
+
+        Those are the files of the spec's package, or its own file, and what all environments share.
+        """
+        file, here = Path(inspect.getfile(type(self))), Path(__file__).parent
+        shared = [*here.glob("*.py"), *(here / "lucene").glob("*.py")]
+        packaged = file.parent != here and (file.parent / "__init__.py").is_file()
+        own = (
+            [path for path in file.parent.iterdir() if path.suffix in (".py", ".txt")] if packaged else [file]
+        )
+        settings = {"class": type(self).__name__, **asdict(self)}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+        for path in sorted({*own, *shared}):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ ordinary supervised training; the run that follows does the rest.
 """
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -81,7 +80,7 @@ class WarmStart:
     def fingerprint(self) -> str:
         """SHA-256 over the settings, the skill texts and the sources that make the model."""
         settings = {
-            "env": [type(self.spec).__name__, asdict(self.spec)],
+            "env": self.spec.fingerprint,
             "skills": [self.skills.bank.fingerprint, str(self.skills.detail), repr(self.skills.rule)],
             "context": [str(self.rollout.context), self.rollout.history],
             "config": asdict(self.config),
@@ -92,13 +91,8 @@ class WarmStart:
         return digest.hexdigest()
 
     def _sources(self) -> Iterator[Path]:
-        """The files whose code decides what is learned: the environment's, the skills' and the model's."""
+        """The files besides the environment's whose code decides what is learned."""
         root = Path(sdar.__file__).parent
-        spec = Path(inspect.getfile(type(self.spec)))
-        own = [file for suffix in ("py", "txt") for file in sorted(spec.parent.glob(f"*.{suffix}"))]
-        yield from own if spec.parent != root / "envs" else [spec]
-        yield from (root / "envs" / f"{part}.py" for part in ("dice", "prompting", "tasks"))
-        yield from sorted((root / "envs" / "lucene").glob("*.py"))
         yield from sorted((root / "model").glob("*.py"))
         yield from (root / "skills" / f"{part}.py" for part in ("bank", "context", "embedding", "retrieval"))
         yield from (root / "rollout" / "agent.py", Path(__file__))
