@@ -24,6 +24,7 @@ from sdar.objectives.grpo import GRPO
 from sdar.objectives.oracles import oracles
 from sdar.objectives.rlsd import RLSD
 from sdar.objectives.sdar import SDAR
+from sdar.ops.divergences import divergences
 from sdar.ops.gates import gates
 from sdar.ops.reduce import Denominators, WeightedSum, masked, weighted
 
@@ -33,6 +34,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in objectives),
     *((name, {"reduction": "sequence"}) for name in objectives),
     *(("sdar", {"gate": gate, "coef": 0.7}) for gate in gates),
+    *(("sdar", {"divergence": divergence, "coef": 0.7}) for divergence in divergences),
+    *(("opsd", {"divergence": divergence}) for divergence in divergences),
+    ("sdar", {"divergence": "forward-kl", "gate": "top-q", "reduction": "sequence"}),
+    ("grpo-opsd", {"divergence": "jensen-shannon", "coef": 0.7}),
     ("sdar", {"gate": "student-entropy", "entropy_coef": 0.0}),
     ("sdar", {"pg_coef": 0.0}),
     ("sdar", {"beta": 0.0, "pg_coef": 2.0}),
@@ -258,6 +263,8 @@ LIMITS = [
     ("skill-grpo", {}, "grpo", {}),
     ("grpo-opsd", {"coef": 1.0, "pg_coef": 0.0, "kl_coef": 0.0, "entropy_coef": 0.0}, "opsd", {}),
     ("sdar", {"beta": 1e9}, "sdar", {"gate": "hard"}),
+    ("sdar", {"gate": "constant", "divergence": "sampled-reverse-kl"}, "grpo-opsd", {}),
+    ("sdar", {"gate": "constant", "divergence": "forward-kl"}, "grpo-opsd", {"divergence": "forward-kl"}),
     ("sdar", {"beta": 0.0, "coef": 0.02}, "sdar", {"gate": "constant", "coef": 0.01}),
 ]
 
@@ -380,6 +387,8 @@ def test_a_token_is_taught_when_it_is_unmasked_and_has_a_teacher() -> None:
         ({"turn_BT": torch.ones(1, 1)}, "turn_BT must be integer"),
         ({"adv_BT": torch.ones(1, 1, dtype=torch.long)}, "adv_BT must be floating"),
         ({"teacher_BT": torch.zeros(1, 1, requires_grad=True)}, "teacher_BT requires grad"),
+        ({"teacher_top_BTK": torch.zeros(1, 1)}, "teacher_top_BTK has shape"),
+        ({"teacher_top_BTK": torch.zeros(1, 1, 4, requires_grad=True)}, "teacher_top_BTK requires grad"),
         ({"logp_BT": torch.zeros(3)}, "logp_BT must be"),
     ],
 )
@@ -392,14 +401,17 @@ def test_loss_inputs_refuse(changes: dict[str, Any], message: str) -> None:
 def test_a_missing_stream_is_named(name: str) -> None:
     objective = objectives[name]()
     for stream in objective.needs:
-        with pytest.raises(ConfigError, match=f"reads {stream}_BT, but the batch does not have it"):
-            objective.loss(one_token(**{f"{stream}_BT": None}))
+        with pytest.raises(ConfigError, match=f"reads {stream.tensor}, but the batch does not have it"):
+            objective.loss(one_token(**{stream.tensor: None}))
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("sdar", {"gate": "gpa"}, "unknown gate 'gpa': did you mean 'gap'"),
+        ("sdar", {"divergence": "fwd-kl"}, "unknown divergence 'fwd-kl': did you mean"),
+        ("opsd", {"top_k": -1}, "objective.top_k must be at least 0"),
+        ("sdar", {"top_share": 1.5}, "objective.top_share must be between 0 and 1"),
         ("sdar", {"beta": -1.0}, "objective.beta must be at least 0, not -1.0"),
         ("sdar", {"coef": math.nan}, "objective.coef must be at least 0"),
         ("grpo", {"reduction": "tokens"}, "unknown reduction 'tokens': did you mean 'token'"),
@@ -420,6 +432,14 @@ def test_a_zero_coefficient_drops_its_stream() -> None:
     assert GRPO(kl_coef=0.0, entropy_coef=0.0).needs == {Stream.OLD}
     assert SDAR(pg_coef=0.0, kl_coef=0.0, entropy_coef=0.0).needs == {Stream.TEACHER}
     assert Stream.ENTROPY in SDAR(entropy_coef=0.0, gate="student-entropy").needs
+
+
+@pytest.mark.parametrize("name", ["sdar", "opsd", "grpo-opsd"])
+def test_only_a_divergence_of_distributions_asks_for_them(name: str) -> None:
+    for divergence in divergences:
+        objective = objectives[name](divergence=divergence)
+        asked = Stream.TEACHER_TOP in objective.needs
+        assert asked == (divergence in ("reverse-kl", "forward-kl", "jensen-shannon"))
 
 
 def test_a_plugin_is_one_small_class() -> None:

@@ -22,7 +22,7 @@ from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("default", "idle-rank", "ema", "live", "ucb")
+SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution")
 
 
 @pytest.fixture(scope="module")

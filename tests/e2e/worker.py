@@ -12,6 +12,7 @@ from tests.runs import tiny_trainer
 
 from sdar.envs.base import Panel
 from sdar.evaluate import EvalConfig, evaluate
+from sdar.objectives.sdar import SDAR
 from sdar.results import EvalResult
 from sdar.rollout.collector import RolloutConfig
 from sdar.skills.retrieval import UCB
@@ -33,6 +34,12 @@ SETUPS: dict[str, dict[str, Any]] = {
     "ema": {"steps": 2, "teacher": MovingAverage(decay=0.5)},
     "live": {"steps": 2, "teacher": Live()},
     "ucb": {"steps": 3, "retrieval": UCB()},
+    "distribution": {
+        "steps": 2,
+        "objective": SDAR(divergence="forward-kl", top_k=4, gate="teacher-entropy", coef=1.0),
+        "optim": OptimConfig(lr=1e-3, mini_batch=1),
+        "teacher": Live(),
+    },
     "endless": {"steps": 10_000},
 }
 

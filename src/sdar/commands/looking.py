@@ -38,6 +38,7 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
     from sdar.advantages import estimators
     from sdar.envs.base import envs
     from sdar.objectives.base import objectives
+    from sdar.ops.divergences import divergences
     from sdar.ops.gates import gates
     from sdar.skills.bank import SkillBank, builtin_banks
     from sdar.skills.retrieval import retrievals
@@ -52,6 +53,7 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
         "banks": {name: f"{len(SkillBank.load(name).skills)} skills" for name in builtin_banks()},
         "retrievals": {name: first_line(retrievals[name]) for name in retrievals},
         "gates": {name: first_line(gates[name]) for name in gates},
+        "divergences": {name: first_line(divergences[name].distance) for name in divergences},
         "teachers": {name: first_line(teachers[name]) for name in teachers},
         "estimators": {name: first_line(estimators[name]) for name in estimators},
         "trackers": {name: first_line(trackers[name]) for name in trackers},

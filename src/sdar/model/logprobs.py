@@ -3,6 +3,7 @@
 Letters in tensor names: M scored tokens, D hidden width, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,12 +18,25 @@ class TokenScores(NamedTuple):
 
     logp: Tensor
     """(M,) log-probability of each target in the tempered distribution, in nats."""
-    entropy: Tensor | None
+    entropy: Tensor | None = None
     """(M,) entropy of that distribution in nats, or None where it was not asked for."""
+    top: Tensor | None = None
+    """(M, K + 1) log-probabilities of K tokens and of all others together, or (M, V) of the vocabulary."""
+    ids: Tensor | None = None
+    """(M, K) int64 those tokens; None where `top` is the vocabulary."""
+
+
+Top = int | Tensor
+"""Which tokens to give log-probabilities of, beside the target: ids (M, K), or the K likeliest; 0 is all."""
 
 
 def selective_logp(
-    logits: Tensor, targets: Tensor, *, temperature: float = 1.0, with_entropy: bool = False
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+    top: Top | None = None,
 ) -> TokenScores:
     """Scores of `targets` (M,) under `logits` (M, V): log softmax(logits / temperature) at the target.
 
@@ -31,11 +45,26 @@ def selective_logp(
     logits = logits.float()
     if temperature != 1.0:
         logits = logits / temperature
-    if not with_entropy:
-        return TokenScores(-F.cross_entropy(logits, targets, reduction="none"), None)
+    if not with_entropy and top is None:
+        return TokenScores(-F.cross_entropy(logits, targets, reduction="none"))
     logps = logits.log_softmax(-1)
     logp = logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return TokenScores(logp, -(logps.exp() * logps).sum(-1))
+    entropy = -(logps.exp() * logps).sum(-1) if with_entropy else None
+    return TokenScores(logp, entropy, *((None, None) if top is None else _select(logps, top)))
+
+
+def _select(logps: Tensor, top: Top) -> tuple[Tensor, Tensor | None]:
+    """`TokenScores.top` and `.ids` of whole distributions (M, V).
+
+    The rest is summed up in the log domain, so that it stays exact where the chosen tokens hold nearly all of
+    the mass and 1 minus their sum would be rounding error.
+    """
+    if isinstance(top, int):
+        if not 0 < top < logps.shape[-1]:
+            return logps, None
+        top = logps.detach().topk(top).indices
+    rest = logps.scatter(-1, top, -math.inf).logsumexp(-1, keepdim=True)
+    return torch.cat([logps.gather(-1, top), rest], -1), top
 
 
 def chunked_logp(
@@ -45,28 +74,33 @@ def chunked_logp(
     *,
     temperature: float = 1.0,
     with_entropy: bool = False,
+    top: Top | None = None,
     chunk_size: int,
 ) -> TokenScores:
     """Scores of `targets` (M,) under `head(hidden)`, `chunk_size` tokens at a time.
 
     `head` maps (m, D) to (m, V): a linear layer, with or without bias or adapter. Each chunk is a checkpoint,
     so the backward pass computes its logits again, and at most `chunk_size` rows of logits are alive at any
-    time.
+    time, beside what is asked for.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
 
-    def score(rows: Tensor, ids: Tensor) -> TokenScores:
-        return selective_logp(head(rows), ids, temperature=temperature, with_entropy=with_entropy)
+    def score(rows: Tensor, targets: Tensor, top: Top | None) -> TokenScores:
+        return selective_logp(
+            head(rows), targets, temperature=temperature, with_entropy=with_entropy, top=top
+        )
 
+    inputs = hidden.split(chunk_size), targets.split(chunk_size)
+    tops = top.split(chunk_size) if isinstance(top, Tensor) else [top] * len(inputs[0])
     chunks = []
-    for rows, ids in zip(hidden.split(chunk_size), targets.split(chunk_size), strict=True):
+    for chunk in zip(*inputs, tops, strict=True):
         if torch.is_grad_enabled():
-            chunks.append(checkpoint(score, rows, ids, use_reentrant=False, preserve_rng_state=False))
+            chunks.append(checkpoint(score, *chunk, use_reentrant=False, preserve_rng_state=False))
         else:
-            chunks.append(score(rows, ids))
-    logp = torch.cat([chunk.logp for chunk in chunks])
-    return TokenScores(logp, torch.cat([chunk.entropy for chunk in chunks]) if with_entropy else None)
+            chunks.append(score(*chunk))
+    whole = [None if parts[0] is None else torch.cat(parts) for parts in zip(*chunks, strict=True)]
+    return TokenScores._make(whole)
 
 
 def chunk_tokens(vocab_size: int, device: torch.device) -> int:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from sdar.errors import ConfigError
 from sdar.model.attention import VARLEN, Segments
-from sdar.model.logprobs import TokenScores, chunk_tokens, chunked_logp
+from sdar.model.logprobs import TokenScores, Top, chunk_tokens, chunked_logp
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,14 @@ class Policy(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(self, packed: Packed, *, temperature: float = 1.0, with_entropy: bool = False) -> TokenScores:
+    def forward(
+        self,
+        packed: Packed,
+        *,
+        temperature: float = 1.0,
+        with_entropy: bool = False,
+        top: Top | None = None,
+    ) -> TokenScores:
         """Scores (M,) of `packed.targets`. The pack must be on the model's device."""
         base = causal_lm(self.model)
         device = packed.tokens.device
@@ -110,6 +117,7 @@ class Policy(nn.Module):
             packed.targets,
             temperature=temperature,
             with_entropy=with_entropy,
+            top=top,
             chunk_size=chunk_tokens(base.config.get_text_config().vocab_size, device),
         )
 

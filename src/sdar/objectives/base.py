@@ -36,21 +36,34 @@ class Stream(StrEnum):
     """Log-probs of the teacher: the policy's weights, with skills in the context."""
     TEACHER_ENTROPY = "teacher_entropy"
     """Entropy of the teacher's distribution."""
+    TEACHER_TOP = "teacher_top"
+    """The teacher's log-probs of its likeliest tokens; the student's of the same tokens come with them."""
     ENTROPY = "entropy"
     """Entropy of the live policy's distribution, with gradient."""
+
+    @property
+    def tensor(self) -> str:
+        """Its name in `LossInputs`."""
+        return f"{self}_BTK" if self is Stream.TEACHER_TOP else f"{self}_BT"
 
     @classmethod
     def among(cls, names: Iterable[str]) -> "frozenset[Stream]":
         """The streams among names of tensors, such as `entropy_BT`."""
-        return frozenset(stream for stream in cls if f"{stream}_BT" in names)
+        return frozenset(stream for stream in cls if stream.tensor in names)
+
+
+LIVE = ("logp_BT", "entropy_BT", "student_top_BTK")
+"""The tensors of `LossInputs` that gradient flows to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """One micro-batch. `logp_BT` and `entropy_BT` carry gradient, nothing else may; masks are boolean.
+    """One micro-batch. The tensors in `LIVE` carry gradient, nothing else may; masks are boolean.
 
     Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a
-    value for; None means all of them. A batch that breaks these rules raises `DataError`.
+    value for; None means all of them. `teacher_top_BTK` has the teacher's log-probs of K - 1 tokens and of
+    all others together, or of the whole vocabulary, and `student_top_BTK` the student's of the same. A batch
+    that breaks these rules raises `DataError`.
     """
 
     logp_BT: Tensor
@@ -62,6 +75,8 @@ class LossInputs:
     teacher_BT: Tensor | None = None
     teacher_mask_BT: Tensor | None = None
     teacher_entropy_BT: Tensor | None = None
+    teacher_top_BTK: Tensor | None = None
+    student_top_BTK: Tensor | None = None
     entropy_BT: Tensor | None = None
     denominators: Denominators
     step: int = 0
@@ -71,7 +86,7 @@ class LossInputs:
         if len(shape) != 2:
             raise DataError(f"logp_BT must be [sequences, tokens], not of shape {shape}")
         for name, value in self.tensors().items():
-            if tuple(value.shape) != shape:
+            if tuple(value.shape[:2]) != shape or value.dim() != (3 if name.endswith("_BTK") else 2):
                 raise DataError(f"{name} has shape {tuple(value.shape)}, but logp_BT has {shape}")
             if name.endswith("mask_BT"):
                 kind, fits = "boolean", value.dtype == torch.bool
@@ -81,17 +96,17 @@ class LossInputs:
                 kind, fits = "floating", value.is_floating_point()
             if not fits:
                 raise DataError(f"{name} must be {kind}, not {value.dtype}")
-            if value.requires_grad and name not in ("logp_BT", "entropy_BT"):
-                raise DataError(f"{name} requires grad, but only logp_BT and entropy_BT may")
+            if value.requires_grad and name not in LIVE:
+                raise DataError(f"{name} requires grad, but only {', '.join(LIVE)} may")
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that are present, by field name."""
-        present = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name.endswith("_BT"))
+        present = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name.endswith(("_BT", "_BTK")))
         return {name: value for name, value in present if value is not None}
 
     def stream(self, stream: Stream) -> Tensor:
         """The tensor of a stream; `ConfigError` when the batch does not have it."""
-        return self.read(f"{stream}_BT")
+        return self.read(stream.tensor)
 
     def read(self, name: str) -> Tensor:
         """The tensor of that name; `ConfigError` when the batch does not have it."""
@@ -135,6 +150,11 @@ class Objective(ABC):
     @abstractmethod
     def needs(self) -> frozenset[Stream]:
         """The streams that `loss` reads. A property, so that kl_coef=0 drops the reference pass."""
+
+    @property
+    def teacher_tokens(self) -> int:
+        """How many of the teacher's likeliest tokens `TEACHER_TOP` holds; 0 is the whole vocabulary."""
+        return 0
 
     @abstractmethod
     def loss(self, x: LossInputs) -> LossOutput:

@@ -16,12 +16,9 @@ import torch
 from torch import Tensor
 
 from sdar.errors import SdarError
-from sdar.objectives.base import LossInputs, Objective, Stream, objectives
+from sdar.objectives.base import LIVE, LossInputs, Objective, Stream, objectives
 from sdar.objectives.oracles import Expected, Oracle, oracles
 from sdar.ops.reduce import Denominators
-
-LIVE = ("logp_BT", "entropy_BT")
-"""The inputs that gradient flows to."""
 
 TOLERANCE = 1e-7
 """Relative difference from an oracle that rounding explains, where large terms cancel in float64."""
@@ -63,6 +60,7 @@ class Measured(NamedTuple):
     loss: Tensor
     grad_logp_BT: Tensor
     grad_entropy_BT: Tensor
+    grad_student_top_BTK: Tensor
 
 
 def check_objective(name: str, **settings: Any) -> Report:
@@ -115,6 +113,8 @@ def random_inputs(
         teacher_mask_BT=(torch.rand(rows, 1, generator=random) < 0.5).expand(shape) if dropped else None,
         entropy_BT=normal(1.0).abs(),
         teacher_entropy_BT=normal(1.0).abs(),
+        teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
+        student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         denominators=Denominators(int(mask_BT.sum()), rows, 1),
         step=step,
     )
@@ -131,11 +131,9 @@ def oracle_batches() -> Iterator[LossInputs]:
 def measure(objective: Objective, x: LossInputs) -> Measured:
     """The loss of a batch and its gradients."""
     live = _live(x)
-    entropy_BT = (
-        torch.zeros_like(x.logp_BT, requires_grad=True) if live.entropy_BT is None else live.entropy_BT
-    )
     loss = objective.loss(live).loss
-    leaves = (live.logp_BT, entropy_BT)
+    found = live.tensors()
+    leaves = [found.get(name, torch.zeros_like(x.logp_BT, requires_grad=True)) for name in LIVE]
     grads = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     return Measured(loss.detach(), *grads)
 
@@ -162,7 +160,11 @@ def _rows(x: LossInputs, indices: Tensor) -> LossInputs:
 def _fill(x: LossInputs, keep_BT: Tensor, filler_BT: Tensor, only: str = "") -> LossInputs:
     """The batch with its floating tensors, or one of them, replaced by a filler where `keep_BT` is false."""
     chosen = {n: v for n, v in x.tensors().items() if (n == only if only else v.is_floating_point())}
-    return _replace(x, {name: torch.where(keep_BT, value, filler_BT) for name, value in chosen.items()})
+    filled = {}
+    for name, value in chosen.items():
+        keep, filler = (flat.reshape(*flat.shape, *[1] * (value.dim() - 2)) for flat in (keep_BT, filler_BT))
+        filled[name] = torch.where(keep, value, filler)
+    return _replace(x, filled)
 
 
 def _differ(a: Measured, b: Measured) -> bool:
@@ -192,14 +194,15 @@ def _masked(objective: Objective) -> Iterator[str]:
     """Masked tokens get no gradient; what they hold does not matter, nor the teacher where there is none."""
     x = random_inputs(4, dropped=True)
     result = measure(objective, x)
-    for name, grad_BT in (("logp_BT", result.grad_logp_BT), ("entropy_BT", result.grad_entropy_BT)):
-        if grad_BT[~x.mask_BT].any():
+    for name, grad in zip(LIVE, result[1:], strict=True):
+        if grad[~x.mask_BT].any():
             yield f"masked tokens get a gradient through {name}"
     zeros_BT = torch.zeros_like(x.logp_BT)
     if _differ(result, measure(objective, _fill(x, x.mask_BT, zeros_BT))):
         yield "values of masked tokens change the loss or its gradient"
-    if _differ(result, measure(objective, _fill(x, x.taught_BT, zeros_BT, only="teacher_BT"))):
-        yield "teacher values outside teacher_mask_BT change the loss or its gradient"
+    for name in ("teacher_BT", "teacher_entropy_BT", "teacher_top_BTK"):
+        if _differ(result, measure(objective, _fill(x, x.taught_BT, zeros_BT, only=name))):
+            yield f"{name} outside teacher_mask_BT changes the loss or its gradient"
 
 
 def _split(objective: Objective) -> Iterator[str]:
@@ -208,8 +211,8 @@ def _split(objective: Objective) -> Iterator[str]:
         x = random_inputs(seed)
         whole, parts = measure(objective, x), [measure(objective, part) for part in split(x, sizes)]
         loss = torch.stack([part.loss for part in parts]).sum()
-        logp_BT, entropy_BT = (torch.cat([part[i] for part in parts]) for i in (1, 2))
-        if _differ(whole, Measured(loss, logp_BT, entropy_BT)):
+        grads = (torch.cat(pieces) for pieces in zip(*(part[1:] for part in parts), strict=True))
+        if _differ(whole, Measured(loss, *grads)):
             yield f"micro-batches of {sizes} rows do not add up to the loss or gradient of the whole batch"
 
 
@@ -217,7 +220,7 @@ def _permutation(objective: Objective) -> Iterator[str]:
     """The order of the rows does not matter."""
     x, order = random_inputs(5), torch.tensor([3, 0, 5, 1, 4, 2])
     result = measure(objective, x)
-    expected = Measured(result.loss, result.grad_logp_BT[order], result.grad_entropy_BT[order])
+    expected = Measured(result.loss, *(grad[order] for grad in result[1:]))
     if _differ(expected, measure(objective, _rows(x, order))):
         yield "permuting the rows changes the loss or its gradient"
 
@@ -229,7 +232,7 @@ def _needs(objective: Objective) -> Iterator[str]:
     result: Measured | None
     for stream in Stream:
         try:
-            result = measure(objective, _replace(x, {f"{stream}_BT": None}))
+            result = measure(objective, _replace(x, {stream.tensor: None}))
         except (SdarError, TypeError, AttributeError):
             result = None
         if stream in objective.needs and result is not None:

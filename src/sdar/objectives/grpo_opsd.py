@@ -4,18 +4,19 @@ import math
 from dataclasses import dataclass
 
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
-from sdar.ops.divergences import reverse_kl
-from sdar.ops.reduce import masked, weighted
+from sdar.objectives.distillation import Distillation
+from sdar.ops.reduce import weighted
 
 
 @objectives.register("grpo-opsd")
 @dataclass(frozen=True, kw_only=True)
-class GRPOOPSD(PolicyGradient):
+class GRPOOPSD(PolicyGradient, Distillation):
     """GRPO plus on-policy self-distillation without a gate.
 
         L = L_GRPO + coef * sum_t [ -sg(gap) logp ] / tokens,    gap = teacher - logp
 
     The second term has the gradient of KL(student || teacher) at each sampled token; its value is not a KL.
+    `divergence` puts another one in its place.
 
     Source: the GRPO+OPSD baseline of arXiv 2605.15155.
 
@@ -34,15 +35,14 @@ class GRPOOPSD(PolicyGradient):
     @property
     def needs(self) -> frozenset[Stream]:
         """What GRPO needs, and the teacher."""
-        return super().needs | {Stream.TEACHER}
+        return super().needs | self.teacher_streams
 
     def loss(self, x: LossInputs) -> LossOutput:
-        """GRPO plus reverse KL to the teacher."""
+        """GRPO plus the divergence to the teacher."""
         policy_BT, metrics = self.policy_term(x, x.adv_BT)
-        teacher_BT = x.stream(Stream.TEACHER)
-        opsd_BT = masked(reverse_kl(x.logp_BT, teacher_BT), x.taught_BT)
+        opsd_BT = self.distance(x)
         metrics |= {
-            "teacher/gap_mean": weighted(teacher_BT - x.logp_BT, x.taught_BT),
+            "teacher/gap_mean": weighted(x.stream(Stream.TEACHER) - x.logp_BT, x.taught_BT),
             "opsd/loss": weighted(opsd_BT, x.taught_BT),
         }
         return LossOutput(self.reduce(policy_BT + self.coef * opsd_BT, x), metrics)

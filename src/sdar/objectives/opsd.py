@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 
-from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream, objectives
-from sdar.ops.divergences import reverse_kl
-from sdar.ops.reduce import masked, weighted
+from sdar.objectives.base import LossInputs, LossOutput, Stream, objectives
+from sdar.objectives.distillation import Distillation
+from sdar.ops.reduce import weighted
 
 
 @objectives.register("opsd")
 @dataclass(frozen=True, kw_only=True)
-class OPSD(Objective):
+class OPSD(Distillation):
     """On-Policy Self-Distillation: minimise KL(student || teacher) on what the student sampled.
 
         L = sum_t [ -sg(gap) logp ] / tokens,    gap = teacher - logp
 
     The gradient is that of the reverse KL at each sampled token; the value is not a KL. The k1 estimate of
-    the KL is minus `teacher/gap_mean`.
+    the KL is minus `teacher/gap_mean`. `divergence` puts another term in its place, such as the KL of the
+    teacher's whole distribution.
 
     Source: Zhao et al. 2026, arXiv 2601.18734, as the OPSD baseline of arXiv 2605.15155; the policy-gradient
     form as in Lu 2025, https://thinkingmachines.ai/blog/on-policy-distillation/.
@@ -29,14 +30,13 @@ class OPSD(Objective):
     @property
     def needs(self) -> frozenset[Stream]:
         """The teacher alone."""
-        return frozenset({Stream.TEACHER})
+        return self.teacher_streams
 
     def loss(self, x: LossInputs) -> LossOutput:
-        """Reverse KL to the teacher."""
-        teacher_BT = x.stream(Stream.TEACHER)
-        opsd_BT = masked(reverse_kl(x.logp_BT, teacher_BT), x.taught_BT)
+        """The divergence to the teacher."""
+        opsd_BT = self.distance(x)
         metrics = {
-            "teacher/gap_mean": weighted(teacher_BT - x.logp_BT, x.taught_BT),
+            "teacher/gap_mean": weighted(x.stream(Stream.TEACHER) - x.logp_BT, x.taught_BT),
             "opsd/loss": weighted(opsd_BT, x.taught_BT),
         }
         return LossOutput(self.reduce(opsd_BT, x), metrics)

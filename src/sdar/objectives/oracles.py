@@ -16,11 +16,12 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Expected(NamedTuple):
-    """The loss and its gradient with respect to `logp_BT` and `entropy_BT`."""
+    """The loss and its gradient with respect to the live tensors of `LossInputs`."""
 
     loss: float
     grad_logp_BT: np.ndarray
     grad_entropy_BT: np.ndarray
+    grad_student_top_BTK: np.ndarray
 
 
 Oracle = Callable[[Any, Tensors, Denominators, int], Expected]
@@ -29,12 +30,16 @@ Oracle = Callable[[Any, Tensors, Denominators, int], Expected]
 oracles: Registry[Oracle] = Registry("oracle")
 
 
+NONE = np.zeros(())
+
+
 class Token(NamedTuple):
-    """A loss per token and its derivatives with respect to that token's log-prob and entropy."""
+    """A loss per token and its derivatives with respect to the live tensors at that token."""
 
     value_BT: np.ndarray
-    d_logp_BT: np.ndarray
-    d_entropy_BT: np.ndarray
+    d_logp_BT: np.ndarray = NONE
+    d_entropy_BT: np.ndarray = NONE
+    d_student_top_BTK: np.ndarray = NONE
 
     def plus(self, coef: float, other: "Token") -> "Token":
         """This loss plus `coef` times another."""
@@ -49,8 +54,9 @@ def _expected(objective: Any, x: Tensors, counts: Denominators, token: Token) ->
         "sequence": mask_BT / mask_BT.sum(1, keepdims=True).clip(1) / counts.sequences,
         "micro-batch-mean": mask_BT / mask_BT.sum() / max(counts.micro_batches, 1),
     }[objective.reduction]
-    value_BT, d_logp_BT, d_entropy_BT = (weight_BT * part_BT for part_BT in token)
-    return Expected(float(value_BT.sum()), d_logp_BT, d_entropy_BT)
+    value_BT, d_logp_BT, d_entropy_BT = (weight_BT * part_BT for part_BT in token[:3])
+    d_student_top_BTK = weight_BT[..., None] * token.d_student_top_BTK * np.ones_like(x["student_top_BTK"])
+    return Expected(float(value_BT.sum()), d_logp_BT, d_entropy_BT, d_student_top_BTK)
 
 
 def _policy(objective: Any, x: Tensors, adv_BT: np.ndarray) -> Token:
@@ -61,23 +67,45 @@ def _policy(objective: Any, x: Tensors, adv_BT: np.ndarray) -> Token:
     ceiling_BT = np.where(adv_BT < 0, objective.dual_clip, 1 + objective.clip_high)
     free_BT = (ratio_BT > floor_BT) & (ratio_BT < ceiling_BT) & (drift_BT < 20)
     clipped_BT = np.minimum(np.maximum(ratio_BT, floor_BT), ceiling_BT)
-    zeros_BT = np.zeros_like(adv_BT)
-    surrogate = Token(-adv_BT * clipped_BT, -adv_BT * ratio_BT * free_BT, zeros_BT)
+    surrogate = Token(-adv_BT * clipped_BT, -adv_BT * ratio_BT * free_BT)
 
     distance_BT = x["ref_BT"] - x["logp_BT"]
     growth_BT = np.exp(np.minimum(distance_BT, 20))
     kl_BT = growth_BT - 1 - distance_BT
-    reference = Token(np.minimum(kl_BT, 10), np.where(kl_BT < 10, 1 - growth_BT, 0), zeros_BT)
+    reference = Token(np.minimum(kl_BT, 10), np.where(kl_BT < 10, 1 - growth_BT, 0))
 
-    entropy = Token(x["entropy_BT"], zeros_BT, np.ones_like(adv_BT))
-    token = Token(zeros_BT, zeros_BT, zeros_BT).plus(objective.pg_coef, surrogate)
+    entropy = Token(x["entropy_BT"], d_entropy_BT=np.ones_like(adv_BT))
+    token = Token(np.zeros_like(adv_BT)).plus(objective.pg_coef, surrogate)
     return token.plus(objective.kl_coef, reference).plus(-objective.entropy_coef, entropy)
 
 
-def _taught(x: Tensors, value_BT: np.ndarray, d_logp_BT: np.ndarray) -> Token:
+def _taught(x: Tensors, token: Token) -> Token:
     """A distillation term: 0 where there is no teacher."""
-    has_BT = x.get("teacher_mask_BT", True)
-    return Token(np.where(has_BT, value_BT, 0), np.where(has_BT, d_logp_BT, 0), np.zeros_like(value_BT))
+    has_BT = np.broadcast_to(x.get("teacher_mask_BT", True), x["logp_BT"].shape)
+    value_BT, d_logp_BT, d_entropy_BT = (np.where(has_BT, part_BT, 0) for part_BT in token[:3])
+    return Token(value_BT, d_logp_BT, d_entropy_BT, np.where(has_BT[..., None], token.d_student_top_BTK, 0))
+
+
+def _distance(objective: Any, x: Tensors) -> Token:
+    """The divergence to the teacher named in the settings; s and t are log-probs of student and teacher."""
+    logp_BT, s, t = x["logp_BT"], x["student_top_BTK"], x["teacher_top_BTK"]
+    gap_BT = x["teacher_BT"] - logp_BT
+    growth_BT = np.exp(np.minimum(gap_BT, 20))
+    p, q = np.exp(s), np.exp(t)
+    m = np.log(p + q) - np.log(2)
+    tokens: dict[str, Callable[[], Token]] = {
+        "likelihood": lambda: Token(gap_BT, -np.ones_like(gap_BT)),
+        "sampled-reverse-kl": lambda: Token(-gap_BT * logp_BT, -gap_BT),
+        "k2": lambda: Token(gap_BT**2 / 2, -gap_BT),
+        "k3": lambda: Token(growth_BT - 1 - gap_BT, 1 - growth_BT * (gap_BT < 20)),
+        "reverse-kl": lambda: Token((p * (s - t)).sum(-1), d_student_top_BTK=p * (s - t + 1)),
+        "forward-kl": lambda: Token((q * (t - s)).sum(-1), d_student_top_BTK=-q),
+        # The derivatives of p and of the mixture cancel.
+        "jensen-shannon": lambda: Token(
+            (p * (s - m) + q * (t - m)).sum(-1) / 2, d_student_top_BTK=p * (s - m) / 2
+        ),
+    }
+    return _taught(x, tokens[objective.divergence]())
 
 
 @oracles.register("skill-grpo")
@@ -89,20 +117,15 @@ def grpo(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expecte
 
 @oracles.register("opsd")
 def opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
-    """The loss -sg(gap) logp: its derivative is -gap."""
-    return _expected(objective, x, counts, _reverse_kl(x))
+    """The divergence to the teacher alone."""
+    return _expected(objective, x, counts, _distance(objective, x))
 
 
 @oracles.register("grpo-opsd")
 def grpo_opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
     """The policy term plus coef times that of `opsd`."""
-    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _reverse_kl(x))
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _distance(objective, x))
     return _expected(objective, x, counts, token)
-
-
-def _reverse_kl(x: Tensors) -> Token:
-    gap_BT = x["teacher_BT"] - x["logp_BT"]
-    return _taught(x, -gap_BT * x["logp_BT"], -gap_BT)
 
 
 @oracles.register("rlsd")
@@ -123,16 +146,18 @@ def skill_sd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Exp
     rho_BT, growth_BT = np.exp(np.minimum(drift_BT, 10)), np.exp(np.minimum(gap_BT, 20))
     k3_BT = growth_BT - 1 - gap_BT
     slope_BT = rho_BT * k3_BT * (drift_BT < 10) + rho_BT * (1 - growth_BT * (gap_BT < 20))
-    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _taught(x, rho_BT * k3_BT, slope_BT))
+    divergence = _taught(x, Token(rho_BT * k3_BT, slope_BT))
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, divergence)
     return _expected(objective, x, counts, token)
 
 
 @oracles.register("sdar")
 def sdar(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
-    """The gate is a constant, so the derivative of g (teacher - logp) is -g."""
-    gap_BT = x["teacher_BT"] - x["logp_BT"]
-    gate_BT = _gate(objective, x, gap_BT)
-    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, _taught(x, gate_BT * gap_BT, -gate_BT))
+    """The gate is a constant: it scales the divergence and its derivatives."""
+    gate_BT = _gate(objective, x, x["teacher_BT"] - x["logp_BT"])
+    value_BT, d_logp_BT, d_entropy_BT, d_top_BTK = _distance(objective, x)
+    gated = Token(gate_BT * value_BT, gate_BT * d_logp_BT, d_entropy_BT, gate_BT[..., None] * d_top_BTK)
+    token = _policy(objective, x, x["adv_BT"]).plus(objective.coef, gated)
     return _expected(objective, x, counts, token)
 
 

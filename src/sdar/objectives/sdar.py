@@ -12,19 +12,20 @@ from sdar.objectives.base import (
     check_range,
     objectives,
 )
-from sdar.ops.divergences import likelihood
+from sdar.objectives.distillation import Distillation
 from sdar.ops.gates import gate, gates, reads
 from sdar.ops.reduce import masked, weighted
 
 
 @objectives.register("sdar")
 @dataclass(frozen=True, kw_only=True)
-class SDAR(PolicyGradient):
+class SDAR(PolicyGradient, Distillation):
     """Self-Distilled Agentic Reinforcement Learning.
 
         L = L_GRPO + coef * sum_t [ g (teacher - logp) ] / tokens
         g = sg( sigmoid(beta * (teacher - logp)) )
 
+    `gate` and `divergence` put another weight in the place of g and another term in that of teacher - logp.
     The teacher has the student's weights and the skills in its context. Minimising the second term raises
     logp by g: a gated likelihood of the student's own tokens, in expectation REINFORCE with reward coef * g.
     The teacher enters the gradient through the gate alone. The term can be negative and is not a divergence.
@@ -37,6 +38,8 @@ class SDAR(PolicyGradient):
     one with beta=0.
     """
 
+    divergence: str = "likelihood"
+    """What is minimised between student and teacher; `sdar list divergences` says what there is."""
     coef: float = 0.01
     """Weight of the gated distillation term."""
     beta: float = 5.0
@@ -57,17 +60,16 @@ class SDAR(PolicyGradient):
     @property
     def needs(self) -> frozenset[Stream]:
         """What GRPO needs, the teacher, and what the gate reads."""
-        return super().needs | {Stream.TEACHER} | Stream.among(reads(self.gate))
+        return super().needs | self.teacher_streams | Stream.among(reads(self.gate))
 
     def loss(self, x: LossInputs) -> LossOutput:
-        """GRPO plus the gated likelihood."""
+        """GRPO plus the gated divergence."""
         policy_BT, metrics = self.policy_term(x, x.adv_BT)
 
-        teacher_BT = x.stream(Stream.TEACHER)
-        gap_BT = (teacher_BT - x.logp_BT).detach()
+        gap_BT = (x.stream(Stream.TEACHER) - x.logp_BT).detach()
         settings = {"beta": self.beta, "top_share": self.top_share, "memory": self.memory}
         gate_BT = gate(self.gate, gap_BT, x.read, **settings)
-        sdar_BT = masked(gate_BT * likelihood(x.logp_BT, teacher_BT), x.taught_BT)
+        sdar_BT = masked(gate_BT * self.distance(x), x.taught_BT)
 
         metrics |= {
             "teacher/gap_mean": weighted(gap_BT, x.taught_BT),

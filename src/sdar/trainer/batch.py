@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdar.model.logprobs import TokenScores
+from sdar.model.logprobs import TokenScores, Top
 from sdar.model.policy import Packed
 from sdar.objectives.base import LossInputs, Stream
 from sdar.ops.reduce import Denominators
@@ -21,7 +21,7 @@ from sdar.rollout.samples import Sample
 Ints = np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Batch:
     """All samples of a step. `starts` (S+1,): sample s has columns starts[s]:starts[s+1] of a stream."""
 
@@ -33,6 +33,8 @@ class Batch:
     """Log-probs as they were sampled."""
     streams: dict[Stream, Tensor] = field(default_factory=dict)
     """What else there is of each policy token, filled in as it is scored."""
+    teacher_ids: Tensor | None = None
+    """(M, K) the tokens of which `TEACHER_TOP` has log-probs, beside the bucket; None: the vocabulary."""
 
     @classmethod
     def build(
@@ -57,12 +59,17 @@ class Batch:
         With `rows` only theirs change.
         """
         found = {stream: scores.logp}
-        if stream is Stream.TEACHER and scores.entropy is not None:
-            found[Stream.TEACHER_ENTROPY] = scores.entropy
-        for name, new_M in found.items():
-            self.streams[name] = new_M if rows is None else self._replaced(self.streams[name], new_M, rows)
+        if stream is Stream.TEACHER:
+            extra = {Stream.TEACHER_ENTROPY: scores.entropy, Stream.TEACHER_TOP: scores.top}
+            found |= {name: value for name, value in extra.items() if value is not None}
+            if scores.ids is not None:
+                self.teacher_ids = self._renewed(self.teacher_ids, scores.ids, rows)
+        for name, new in found.items():
+            self.streams[name] = self._renewed(self.streams.get(name), new, rows)
 
-    def _replaced(self, old: Tensor, new: Tensor, rows: Sequence[int]) -> Tensor:
+    def _renewed(self, old: Tensor | None, new: Tensor, rows: Sequence[int] | None) -> Tensor:
+        if old is None or rows is None:
+            return new
         columns = self.columns(rows)
         return old.index_copy(0, columns, new[columns])
 
@@ -86,6 +93,10 @@ class Batch:
         spans = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
         joined = np.concatenate(spans) if spans else np.zeros(0, np.int64)
         return torch.from_numpy(joined).to(self.adv_M.device)
+
+    def top(self, columns: Tensor) -> Top:
+        """The tokens whose log-probs the teacher gave at these policy tokens; 0 is the vocabulary."""
+        return 0 if self.teacher_ids is None else self.teacher_ids[columns]
 
     def denominators(self, rows: Sequence[int], micro_batches: int) -> Denominators:
         """Counts over an optimizer batch made of `rows`."""
@@ -114,7 +125,7 @@ def loss_inputs(
     denominators: Denominators,
     step: int,
 ) -> LossInputs:
-    """Scatter the streams of `rows` to [B, T] matrices: row = sample, column = policy token.
+    """Scatter the streams of `rows` to [B, T, ...]: row = sample, column = policy token.
 
     `scores` are the live ones of those rows, with gradient, in the order of `rows`.
     """
@@ -123,15 +134,18 @@ def loss_inputs(
     mask_BT = torch.arange(int(counts.max()), device=columns.device) < counts[:, None]
 
     def matrix(flat: Tensor) -> Tensor:
-        return torch.zeros(mask_BT.shape, dtype=flat.dtype, device=flat.device).masked_scatter(mask_BT, flat)
+        places = mask_BT.reshape(*mask_BT.shape, *[1] * (flat.dim() - 1))
+        return flat.new_zeros(*mask_BT.shape, *flat.shape[1:]).masked_scatter(places, flat)
 
     present = needs & batch.streams.keys()
-    optional = {f"{stream.value}_BT": matrix(batch.streams[stream][columns]) for stream in present}
+    optional = {stream.tensor: matrix(batch.streams[stream][columns]) for stream in present}
     if Stream.TEACHER in present:
         taught_B = [bool(batch.samples[row].teacher_prompt) for row in rows]
         optional["teacher_mask_BT"] = mask_BT & torch.tensor(taught_B, device=mask_BT.device)[:, None]
     if scores.entropy is not None:
         optional["entropy_BT"] = matrix(scores.entropy)
+    if scores.top is not None:
+        optional["student_top_BTK"] = matrix(scores.top)
     return LossInputs(
         logp_BT=matrix(scores.logp),
         mask_BT=mask_BT,

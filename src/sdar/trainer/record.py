@@ -58,7 +58,8 @@ def token_streams(batch: Batch, learned: Learned, count: int) -> list[dict[str, 
     have their own names.
     """
     streams = {"live": learned.live_M, "adv": batch.adv_M, **learned.streams}
-    streams |= {stream.value: flat for stream, flat in batch.streams.items() if flat is not batch.rollout_M}
+    scored = {stream.value: flat for stream, flat in batch.streams.items() if flat is not batch.rollout_M}
+    streams |= {name: flat for name, flat in scored.items() if flat.dim() == 1}
     if Stream.TEACHER in batch.streams:
         taught = batch.columns(batch.taught)
         teacher_M = torch.full_like(learned.live_M, math.nan)

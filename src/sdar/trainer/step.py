@@ -133,10 +133,11 @@ class Learner:
         """Scores of the batch's policy tokens by the current weights, the teacher or the reference.
 
         Other rows than `rows` (by default all) and samples without a teacher have 0. The teacher's pass also
-        gives its entropy where the objective needs it.
+        gives its entropy and its likeliest tokens where the objective needs them.
         """
-        teacher = stream is Stream.TEACHER
-        entropy = teacher and Stream.TEACHER_ENTROPY in self.objective.needs
+        teacher, needs = stream is Stream.TEACHER, self.objective.needs
+        entropy = teacher and Stream.TEACHER_ENTROPY in needs
+        top = self.objective.teacher_tokens if teacher and Stream.TEACHER_TOP in needs else None
         lengths = batch.teacher_lengths if teacher else batch.lengths
         todo = range(len(lengths)) if rows is None else rows
         if teacher:
@@ -148,7 +149,7 @@ class Learner:
             for number, share in enumerate(mine):
                 told(number, len(mine))
                 packed = pack([batch.samples[row] for row in share], self.world.device, teacher=teacher)
-                scores = policy(packed, temperature=self.temperature, with_entropy=entropy)
+                scores = policy(packed, temperature=self.temperature, with_entropy=entropy, top=top)
                 scored.append((batch.columns(share), scores))
         return self._join(scored, len(batch.rollout_M))
 
@@ -217,7 +218,13 @@ class Learner:
         needs = self.objective.needs
         for share in self._mine(cut):
             packed = pack([batch.samples[row] for row in share], self.world.device)
-            scores = self.policy(packed, temperature=self.temperature, with_entropy=Stream.ENTROPY in needs)
+            columns = batch.columns(share)
+            scores = self.policy(
+                packed,
+                temperature=self.temperature,
+                with_entropy=Stream.ENTROPY in needs,
+                top=batch.top(columns) if Stream.TEACHER_TOP in needs else None,
+            )
             if not share:
                 (scores.logp.sum() * 0.0).backward()
                 continue
@@ -226,7 +233,6 @@ class Learner:
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()
             tally.add(output.metrics)
-            columns = batch.columns(share)
             for name, value_BT in {"live": x.logp_BT, "entropy": x.entropy_BT, **output.streams}.items():
                 if value_BT is not None:
                     stream_M = streams.setdefault(name, torch.zeros_like(batch.rollout_M))

@@ -1,5 +1,7 @@
 """Chunked log-probs against logits that exist all at once."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -38,6 +40,55 @@ def test_values_and_gradients(bias: bool, chunk_size: int) -> None:
     want = torch.autograd.grad((expected.logp * weights + expected.entropy).sum(), leaves)
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b.float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("top", [0, 1, 5, V, 1000])
+def test_likeliest_tokens_and_a_bucket_are_a_distribution(top: int) -> None:
+    hidden, head, targets = problem()
+    whole = (head(hidden) / 0.7).log_softmax(-1)
+    scores = chunked_logp(hidden, head, targets, temperature=0.7, top=top, chunk_size=10)
+    assert scores.top is not None
+    torch.testing.assert_close(scores.logp, whole[torch.arange(M), targets])
+    if not 0 < top < V:
+        torch.testing.assert_close(scores.top, whole)
+        assert scores.ids is None
+        return
+    assert scores.ids is not None
+    order = whole.sort(descending=True)
+    torch.testing.assert_close(scores.top[:, :top], order.values[:, :top])
+    torch.testing.assert_close(whole.gather(1, scores.ids), scores.top[:, :top])
+    torch.testing.assert_close(scores.top.exp().sum(1), torch.ones(M))
+
+
+@pytest.mark.parametrize("chunk_size", [10, 1000])
+def test_gradients_at_chosen_tokens_and_their_bucket(chunk_size: int) -> None:
+    hidden, head, targets = problem()
+    hidden.requires_grad_()
+    ids = torch.rand(M, V).argsort(1)[:, :4]
+    scores = chunked_logp(hidden, head, targets, with_entropy=True, top=ids, chunk_size=chunk_size)
+    assert scores.top is not None
+    assert scores.entropy is not None
+    p = head(hidden).double().softmax(-1)
+    kept = p.gather(1, ids)
+    expected = torch.cat([kept, 1 - kept.sum(1, keepdim=True)], 1).log()
+    torch.testing.assert_close(scores.top, expected.float(), atol=1e-5, rtol=1e-5)
+    weights = torch.randn(M, 5)
+    leaves = [hidden, head.weight]
+    got = torch.autograd.grad((scores.top * weights).sum() + scores.entropy.sum(), leaves)
+    entropy = -(p * p.log()).sum()
+    want = torch.autograd.grad((expected * weights).sum() + entropy, leaves)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b.float(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_bucket_is_exact_where_the_kept_tokens_have_all_the_mass() -> None:
+    logits = torch.tensor([[60.0, 1.0, 0.0, 0.0]], requires_grad=True)
+    top = selective_logp(logits, torch.tensor([0]), top=1).top
+    assert top is not None
+    assert top[0, 1].item() == pytest.approx(math.log(math.e + 2) - 60, rel=1e-6)
+    (slope,) = torch.autograd.grad(top[0, 1], logits)
+    share = 1 / (math.e + 2)
+    assert slope[0].tolist() == pytest.approx([-1.0, math.e * share, share, share], rel=1e-5)
 
 
 def test_entropy_only_on_request_and_the_log_prob_is_the_same() -> None:

@@ -33,7 +33,7 @@ class Likelihood(Objective):
         return self.wants
 
     def loss(self, x: LossInputs) -> LossOutput:
-        present = {stream for stream in Stream if getattr(x, f"{stream}_BT") is not None}
+        present = {stream for stream in Stream if stream.tensor in x.tensors()}
         assert present == self.wants
         return LossOutput(self.reduce(-x.logp_BT, x), {})
 

@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 from sdar.errors import ConfigError
 from sdar.model.policy import Policy
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.objectives.opsd import OPSD
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample
 from sdar.trainer.batch import Batch, pack
@@ -112,8 +113,10 @@ def test_the_reference_stays_when_the_policy_moves(world: World) -> None:
     assert not torch.allclose(learner.score(batch, Stream.OLD).logp, before, atol=1e-3)
 
 
-def test_micro_batches_change_neither_update_nor_metrics(world: World) -> None:
-    whole, cut = (make(world, SDAR(coef=0.1), micro_tokens=tokens, mini_batch=3) for tokens in (10_000, 20))
+@pytest.mark.parametrize("settings", [{}, {"divergence": "reverse-kl", "top_k": 5, "gate": "top-q"}])
+def test_micro_batches_change_neither_update_nor_metrics(world: World, settings: dict[str, Any]) -> None:
+    objective = SDAR(coef=0.1, **settings)
+    whole, cut = (make(world, objective, micro_tokens=tokens, mini_batch=3) for tokens in (10_000, 20))
     one, two = (learner.learn(batch, 1, 10) for learner, batch in (whole, cut))
     assert (one.metrics.pop("batch/micro_batches"), two.metrics.pop("batch/micro_batches")) == (2.0, 6.0)
     assert two.metrics == pytest.approx(one.metrics, rel=1e-4, abs=1e-6)
@@ -295,3 +298,51 @@ def test_a_batch_that_nobody_teaches_has_zeros_for_the_teacher(world: World) -> 
     assert scores.entropy is not None
     assert not scores.logp.any()
     assert not scores.entropy.any()
+
+
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_a_divergence_of_distributions_is_that_of_the_plain_model(world: World, top_k: int) -> None:
+    """The loss and its gradient, from whole logits of student and teacher; a padded row has no teacher."""
+    learner, batch = make(world, OPSD(divergence="forward-kl", top_k=top_k), reference=False, micro_tokens=40)
+    batch = replace(batch, samples=[replace(batch.samples[0], teacher_prompt=()), *batch.samples[1:]])
+    batch.put(Stream.TEACHER, learner.score(batch, Stream.TEACHER))
+    model, total = tiny_model(), torch.zeros(())
+    for sample in batch.samples[1:]:
+        chosen = torch.tensor(sample.policy)
+        student, teacher = (
+            model(torch.tensor([[*prompt, *sample.body]]))
+            .logits[0, :-1]
+            .log_softmax(-1)[-len(chosen) :][chosen]
+            for prompt in (sample.prompt, sample.teacher_prompt)
+        )
+        teacher = teacher.detach()
+        if top_k:
+            ids = teacher.topk(top_k).indices
+            student, teacher = (
+                torch.cat([p, 1 - p.sum(1, keepdim=True)], 1).log()
+                for p in (student.exp().gather(1, ids), teacher.exp().gather(1, ids))
+            )
+        total = total + (teacher.exp() * (teacher - student)).sum()
+    total = total / len(batch.rollout_M)
+    total.backward()
+    expected = {name: p.grad for name, p in Policy(model).named_parameters()}
+    seen: dict[str, torch.Tensor] = {}
+    learner.optimizer.register_step_pre_hook(
+        lambda *_: seen.update({name: full(p.grad).clone() for name, p in learner.policy.named_parameters()})
+    )
+    learned = replace(learner, config=replace(learner.config, max_grad_norm=0.0)).learn(batch, 1, 10)
+    assert learned.metrics["objective/loss"] == pytest.approx(total.item(), rel=1e-4)
+    assert seen.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(seen[name], gradient, atol=1e-5, rtol=1e-3)
+
+
+def test_some_rows_can_be_scored_anew(world: World) -> None:
+    learner, batch = make(world, SDAR(divergence="reverse-kl", top_k=5, gate="teacher-entropy"))
+    before = dict(batch.streams)
+    learner.learn(batch, 1, 10)
+    batch.put(Stream.TEACHER, learner.score(batch, Stream.TEACHER, rows=[2, 4]), [2, 4])
+    new, old = batch.columns([2, 4]), batch.columns([0, 1, 3, 5])
+    for stream in (Stream.TEACHER, Stream.TEACHER_ENTROPY, Stream.TEACHER_TOP):
+        assert torch.equal(batch.streams[stream][old], before[stream][old])
+        assert not torch.allclose(batch.streams[stream][new], before[stream][new], atol=1e-3)
