@@ -72,14 +72,16 @@ function showHelp() {
 function key(event) {
   if (event.target.closest("input, select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
   const { episodes } = pages;
+  const before = lastKey;
+  lastKey = event.key;
   const inList = event.target.closest(".rows");
   const actions = {
     "?": showHelp,
     "/": () => document.getElementById(place().page === "curves" ? "metric" : "filter-text")?.focus(),
     j: () => episodes.list.move(1),
     k: () => episodes.list.move(-1),
-    c: () => (lastKey === "g" ? go("curves") : episodes.nextColour()),
-    e: () => lastKey === "g" && go("episodes"),
+    c: () => (before === "g" ? go("curves") : episodes.nextColour()),
+    e: () => before === "g" && go("episodes"),
     ArrowLeft: () => episodes.moveToken(-1),
     ArrowRight: () => episodes.moveToken(1),
   };
@@ -87,7 +89,6 @@ function key(event) {
     Object.assign(actions, { ArrowDown: actions.j, ArrowUp: actions.k });
   }
   const act = actions[event.key];
-  lastKey = event.key;
   if (!act || (place().page === "curves" && OF_EPISODES.has(event.key))) return;
   event.preventDefault();
   act();

@@ -1,6 +1,6 @@
 // One curve chart: a line for each series, drawn as SVG, with exact values under the pointer.
 
-import { el, short, svg } from "./dom.js";
+import { el, fill, short, svg } from "./dom.js";
 
 const WIDTH = 400;
 const LEFT = 40;
@@ -27,8 +27,9 @@ export function chart(title, series, span, height) {
   const node = el("figure.chart", { data: { metric: title } }, el("h3", {}, el("span", { title }, title), value));
   if (!drawn.length) return node;
   const smoothed = drawn.map((each) => smooth(each.x, each.y, span));
-  const last = smoothed.map((values) => short(values.at(-1))).join("  ");
-  value.textContent = last;
+  const say = (text, numbers) => fill(value, text, numbers.map((number, i) => el(`b.line-${drawn[i].line % 8}`, {}, ` ${number}`)));
+  const last = smoothed.map((values) => short(values.at(-1)));
+  say("", last);
   const all = drawn.flatMap((each, i) => [...each.y, ...smoothed[i], ...(each.low ?? []), ...(each.high ?? [])]);
   const [x0, x1] = extent(drawn.flatMap((each) => each.x));
   const ticks = nice(...extent(all));
@@ -36,7 +37,7 @@ export function chart(title, series, span, height) {
   const px = (x) => LEFT + ((x - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - 6);
   const py = (y) => 6 + (1 - (y - y0) / (y1 - y0 || 1)) * (height - BOTTOM - 6);
   const path = (xs, ys) => xs.map((x, i) => `${i ? "L" : "M"}${px(x).toFixed(1)} ${py(ys[i]).toFixed(1)}`).join("");
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${title}, last ${last}` });
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${title}, last ${last.join(", ")}` });
   for (const tick of ticks) {
     picture.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - 6, y1: py(tick), y2: py(tick) }),
       svg("text", { x: LEFT - 5, y: py(tick) + 3.5, "text-anchor": "end" }, short(tick)));
@@ -53,12 +54,13 @@ export function chart(title, series, span, height) {
     if (each.x.length < 25) group.append(...each.x.map((x, k) => svg("circle", { class: "point", cx: px(x), cy: py(smoothed[i][k]), r: 2.4 })));
     picture.append(group);
   });
-  follow(picture, drawn, px, height, (text) => { value.textContent = text ?? last; });
+  follow(picture, drawn, px, height, say, () => say("", last));
   node.append(picture);
   return node;
 }
 
-function follow(picture, series, px, height, say) {
+// Show the values of the step under the pointer, and `rest` when there is none.
+function follow(picture, series, px, height, say, rest) {
   const cursor = svg("line", { class: "cursor", y1: 6, y2: height - BOTTOM, visibility: "hidden" });
   picture.append(cursor);
   picture.addEventListener("pointermove", (event) => {
@@ -70,11 +72,11 @@ function follow(picture, series, px, height, say) {
     cursor.setAttribute("x1", px(x));
     cursor.setAttribute("x2", px(x));
     cursor.setAttribute("visibility", "visible");
-    say(`step ${x}: ${series.map((each, i) => each.y[steps[i]]).join("  ")}`);
+    say(`step ${x}:`, series.map((each, i) => String(+each.y[steps[i]].toPrecision(6))));
   });
   picture.addEventListener("pointerleave", () => {
     cursor.setAttribute("visibility", "hidden");
-    say(null);
+    rest();
   });
 }
 

@@ -4,7 +4,7 @@ import { contexts } from "./contexts.js";
 import { el, fill, short, signed } from "./dom.js";
 import { mark } from "./list.js";
 import { describe, paint, streams } from "./scales.js";
-import { hideTip, showTip } from "./tip.js";
+import { followTip, hideTip, showTip } from "./tip.js";
 
 const ENDS = { done: "ended by itself", max_turns: "out of turns", context_full: "context full" };
 
@@ -23,7 +23,7 @@ export class EpisodePane {
       this.#skills(),
       near.map(({ label, links }) => links.length > 0 && el("div.chips", {}, label, links)),
       this.map, turns);
-    this.node.addEventListener("scroll", hideTip);
+    this.node.addEventListener("scroll", followTip);
   }
 
   values(name) {

@@ -139,7 +139,7 @@ export class EpisodesPage {
     const { ends, note } = describe(name);
     fill(this.bar,
       el("span", {}, "Colour tokens by"), el("div.choice", { role: "group", ariaLabel: "colour tokens by" }, buttons), more,
-      legend(scale, ends), el("div.note", {}, `${describe(name).label}: ${note}. Hover over a token for all its values.`),
+      el("div.note", {}, `${describe(name).label}: ${note}. Hover over a token for all its values.`), legend(scale, ends),
     );
   }
 }

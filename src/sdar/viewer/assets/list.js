@@ -85,6 +85,7 @@ export class EpisodeList {
 
   #pick(number, beside) {
     this.#reveal(number);
+    this.select(this.rows[number].id);
     this.open(this.rows[number], beside);
   }
 

@@ -63,7 +63,7 @@ export function scaleOf(name, values) {
   const within = !negative && finite.every((value) => value <= 1);
   const kind = known.kind ?? (negative ? DIVERGING : within ? UNIT : POSITIVE);
   const sizes = finite.map(Math.abs).sort((a, b) => a - b);
-  const high = sizes.length ? sizes[Math.floor(0.97 * (sizes.length - 1))] : 1;
+  const high = sizes.length ? sizes[Math.floor(0.9 * (sizes.length - 1))] : 1;
   const limit = kind === UNIT ? 1 : roundUp(high || 1);
   return { kind, limit, low: kind === DIVERGING ? -limit : 0, ink: known.ink ?? "green" };
 }

@@ -4,6 +4,7 @@ import { el, fill } from "./dom.js";
 import { describe } from "./scales.js";
 
 const tip = document.getElementById("tip");
+let owner = null;
 
 export function showTip(anchor, word, id, values, coloured) {
   const rows = Object.entries(values).map(([name, value]) => el(name === coloured ? "tr.on" : "tr", {},
@@ -13,14 +14,26 @@ export function showTip(anchor, word, id, values, coloured) {
     el("table", {}, el("tbody", {}, rows)),
   );
   tip.hidden = false;
-  const box = anchor.getBoundingClientRect();
+  owner = anchor;
+  move();
+}
+
+export function hideTip() {
+  tip.hidden = true;
+  owner = null;
+}
+
+// After a scroll: a token that has the focus keeps its box.
+export function followTip() {
+  if (owner && owner === document.activeElement) move();
+  else hideTip();
+}
+
+function move() {
+  const box = owner.getBoundingClientRect();
   const left = Math.min(box.left, innerWidth - tip.offsetWidth - 12);
   const below = box.bottom + 8;
   const top = below + tip.offsetHeight > innerHeight ? box.top - tip.offsetHeight - 8 : below;
   tip.style.left = `${Math.max(8, left)}px`;
   tip.style.top = `${Math.max(8, top)}px`;
-}
-
-export function hideTip() {
-  tip.hidden = true;
 }
