@@ -1,17 +1,22 @@
-"""What a finished run shows: the learning curve as a picture. Reads run directories."""
+"""Learning curves as pictures: of one run, and of several methods side by side. Reads run directories."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdar.compare import success
 from sdar.results import EvalResult
 from sdar.runlog import RunDir, read_evals, read_metrics, write_atomic
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 TRAIN, PANEL, GAP, GATE = "#e09f3e", "#0b5394", "#b45309", "#2f7d4f"
+COLOURS = ("#0b5394", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#b45309", "#7b8794", "#b0a000")
+"""Of methods; colour-blind readers can tell them apart."""
 Curve = tuple[np.ndarray, np.ndarray]
 
 
@@ -104,3 +109,28 @@ def _clean(axes: Axes) -> None:
     axes.xaxis.label.set(color=INK, fontsize=9)
     axes.yaxis.label.set(color=INK, fontsize=9)
     axes.margins(x=0.02)
+
+
+def draw_comparison(methods: Mapping[str, Sequence[Mapping[int, EvalResult]]], path: Path) -> Path:
+    """Draw success on the panel over training for every method: label -> one {step: result} for each seed.
+
+    The band is the 95 % interval, over seeds and tasks where there are several seeds; thin lines are seeds.
+    """
+    figure = Figure(figsize=(8, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    _clean(axes)
+    axes.set(xlabel="training step", ylabel="success on the panel, %", ylim=(0, 100))
+    axes.yaxis.grid(True, color=GRID, linewidth=0.8)
+    for (label, runs), ink in zip(methods.items(), cycle(COLOURS), strict=False):
+        shared = sorted(set.intersection(*(set(run) for run in runs)))
+        value, low, high = 100 * np.array([success([run[step] for run in runs]) for step in shared]).T
+        seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+        axes.fill_between(shared, low, high, color=ink, alpha=0.12, linewidth=0)
+        axes.plot(shared, value, color=ink, linewidth=2, marker="o", markersize=3.5, label=label + seeds)
+        for run in runs if len(runs) > 1 else ():
+            axes.plot(list(run), [100 * r.success.value for r in run.values()], color=ink, linewidth=0.6)
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix.removeprefix("."))
+    write_atomic(path, picture.getvalue())
+    return path

@@ -7,6 +7,7 @@ exit status and prints what the user asked for to standard output, the path of w
 from collections.abc import Mapping
 
 from sdar.commands.base import Command
+from sdar.commands.comparison import CompareOptions, compare
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
@@ -19,6 +20,7 @@ from sdar.commands.view import ViewOptions, view
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
     "eval": Command(evaluate, "MODEL [RECIPE.toml ...]", EvalOptions, settings=True),
+    "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),

@@ -57,10 +57,16 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     results = [evaluate_expert(config, target)] if is_expert else evaluate_model(config, model, rules)
     if IS_MAIN:
         show(config, place.name, results)
-        source = {"model": str(model), "settings": to_table(config)}
+        source = {"model": str(model), "player": player(model), "settings": to_table(config)}
         for result in results:
             say(str(save(result, place, source)))
     return 0
+
+
+def player(model: Path) -> str:
+    """What tells apart players with the same settings: the step of a checkpoint, or a name."""
+    folder = model.parent
+    return f"step {int(folder.name[5:])}" if folder.parent.name == "checkpoints" else model.name
 
 
 def split_words(words: list[str]) -> tuple[str, list[Layer]]:
