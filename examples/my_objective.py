@@ -7,8 +7,6 @@ sdar train --objective margin --plugins examples/my_objective.py
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream, check_range, objectives
 from sdar.objectives.oracles import Expected, Tensors, oracles
 from sdar.ops.reduce import Denominators, masked, weighted
@@ -51,4 +49,4 @@ def margin_oracle(objective: Margin, x: Tensors, counts: Denominators, step: int
     gap_BT = x["teacher_BT"] - x["logp_BT"]
     gate_BT = (gap_BT > objective.margin) & x["mask_BT"] & x.get("teacher_mask_BT", True)
     loss = float((gate_BT * gap_BT).sum()) / counts.tokens
-    return Expected(loss, -gate_BT.astype(float) / counts.tokens, np.zeros_like(gap_BT))
+    return Expected(loss, -gate_BT.astype(float) / counts.tokens)

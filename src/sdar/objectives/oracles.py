@@ -13,24 +13,22 @@ from sdar.ops.reduce import Denominators
 from sdar.registry import Registry
 
 Tensors = Mapping[str, np.ndarray]
+NONE = np.zeros(())
 
 
 class Expected(NamedTuple):
-    """The loss and its gradient with respect to the live tensors of `LossInputs`."""
+    """The loss and its gradient with respect to the live tensors of `LossInputs`; one left out is 0."""
 
     loss: float
     grad_logp_BT: np.ndarray
-    grad_entropy_BT: np.ndarray
-    grad_student_top_BTK: np.ndarray
+    grad_entropy_BT: np.ndarray = NONE
+    grad_student_top_BTK: np.ndarray = NONE
 
 
 Oracle = Callable[[Any, Tensors, Denominators, int], Expected]
 """`(objective, tensors, denominators, step) -> Expected`; tensors by their name in `LossInputs`."""
 
 oracles: Registry[Oracle] = Registry("oracle")
-
-
-NONE = np.zeros(())
 
 
 class Token(NamedTuple):
