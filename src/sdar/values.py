@@ -4,12 +4,12 @@ TOML has no null, so the word `none` stands for None in fields that allow it.
 """
 
 import json
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, suggest
 
 _SAID: dict[Any, str] = {
     bool: "true or false",
@@ -133,3 +133,25 @@ def literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def check_choices(settings: Any, label: str, **choices: type[StrEnum]) -> None:
+    """Make the words in these fields of a frozen dataclass members of their enum; None stays.
+
+    For `__post_init__`, where the fields of settings made in Python may still hold plain words. Raises
+    `ConfigError` that starts with `label` for a word that is none of them.
+    """
+    for name, kind in choices.items():
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if value not in list(kind):
+            raise ConfigError(f"{label}: unknown {name} '{value}': {suggest(str(value), kind)}")
+        object.__setattr__(settings, name, kind(value))
+
+
+def check_least(settings: Any, label: str, **least: float) -> None:
+    """Raise `ConfigError` for the first of these fields that is below its least value."""
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise ConfigError(f"{label}: {name} must be at least {value}, not {getattr(settings, name)}")

@@ -27,6 +27,7 @@ from sdar.envs.alfworld.textworld import TextWorldEpisode
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, Size, envs
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
+from sdar.values import check_choices, check_least
 
 
 class EngineName(StrEnum):
@@ -36,9 +37,6 @@ class EngineName(StrEnum):
     TEXTWORLD = "textworld"
 
 
-_CHOICES: dict[str, type[StrEnum]] = {
-    "size": Size, "prompt": PromptSet, "parsing": Parsing, "rules": Rules, "engine": EngineName,
-}  # fmt: skip
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _PANEL_SIZE = 128
 _PANELS = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
@@ -70,17 +68,10 @@ class AlfworldSpec(EnvSpec):
     """Reward of success; every other step has 0."""
 
     def __post_init__(self) -> None:
-        for field, choices in _CHOICES.items():
-            value = getattr(self, field)
-            if value is None and field == "rules":
-                continue
-            if value not in list(choices):
-                raise ConfigError(f"alfworld: unknown {field} '{value}': {suggest(str(value), choices)}")
-            object.__setattr__(self, field, choices(value))
-        for name, least in (("num_train", 1), ("num_held_out", 1), ("max_turns", 1), ("reward", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"alfworld: {name} must be at least {least}, not {getattr(self, name)}")
-
+        check_choices(
+            self, "alfworld", size=Size, prompt=PromptSet, parsing=Parsing, rules=Rules, engine=EngineName
+        )
+        check_least(self, "alfworld", num_train=1, num_held_out=1, max_turns=1, reward=0)
         missing = [name for name in ("alfworld", "textworld") if find_spec(name) is None]
         if self.engine is EngineName.TEXTWORLD and missing:
             raise ConfigError(f"engine 'textworld' needs {', '.join(missing)}: pip install 'sdar[textworld]'")

@@ -21,7 +21,8 @@ from sdar.encoder import Encoder, Vectors, encoder, model_directory
 from sdar.envs.search_qa.index import open_index
 from sdar.envs.search_qa.passages import PassageStore, choose_corpus
 from sdar.envs.search_qa.retrieval import Passage, Retriever, RetrieverConfig, retrievers
-from sdar.errors import ConfigError, DataError, suggest
+from sdar.errors import ConfigError, DataError
+from sdar.values import check_choices, check_least
 
 _VECTORS, _SHAPE = "vectors.f16", "vectors.json"
 _AT_ONCE = 100_000
@@ -56,11 +57,8 @@ class DenseConfig(RetrieverConfig):
     """What compares vectors."""
 
     def __post_init__(self) -> None:
-        if self.engine not in list(Engine):
-            raise ConfigError(f"dense: unknown engine '{self.engine}': {suggest(self.engine, list(Engine))}")
-        object.__setattr__(self, "engine", Engine(self.engine))
-        if self.batch_size < 1:
-            raise ConfigError(f"dense: batch_size must be at least 1, not {self.batch_size}")
+        check_choices(self, "dense", engine=Engine)
+        check_least(self, "dense", batch_size=1)
 
     def open(self, corpus: Path | None) -> Retriever:
         """The vectors of the corpus, made the first time, and the model."""

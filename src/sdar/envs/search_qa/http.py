@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig, retrievers
-from sdar.errors import ConfigError, suggest
+from sdar.errors import ConfigError
+from sdar.values import check_choices, check_least
 
 _LONGEST_PAUSE = 30.0
 _AGAIN = (408, 425, 429)
@@ -51,14 +52,8 @@ class HttpConfig(RetrieverConfig):
     """Requests at the same time."""
 
     def __post_init__(self) -> None:
-        if self.dialect not in list(Dialect):
-            raise ConfigError(
-                f"http: unknown dialect '{self.dialect}': {suggest(self.dialect, list(Dialect))}"
-            )
-        object.__setattr__(self, "dialect", Dialect(self.dialect))
-        for name in ("attempts", "batch", "connections"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"http: {name} must be at least 1, not {getattr(self, name)}")
+        check_choices(self, "http", dialect=Dialect)
+        check_least(self, "http", attempts=1, batch=1, connections=1)
         if self.timeout_s <= 0 or self.pause_s < 0:
             raise ConfigError("http: timeout_s must be above 0, and pause_s not below")
         wrong = [url for url in self.urls if urlsplit(url).scheme not in ("http", "https")]

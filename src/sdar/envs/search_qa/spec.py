@@ -39,6 +39,7 @@ from sdar.envs.search_qa.retrieval import (
 )
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
+from sdar.values import check_choices, check_least
 
 
 class Information(StrEnum):
@@ -48,7 +49,6 @@ class Information(StrEnum):
     JSON = "json"
 
 
-_CHOICES: dict[str, type[StrEnum]] = {"size": Size, "prompt": PromptSet, "information": Information}
 _SHOWERS: dict[Information, Shower] = {Information.PLAIN: show_plain, Information.JSON: show_json}
 _GENERATED = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
 _GENERATED_SIZE = 128
@@ -87,15 +87,9 @@ class SearchQASpec(EnvSpec):
     """Reward of a right answer; every other step has 0."""
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in list(choices):
-                raise ConfigError(f"search_qa: unknown {name} '{value}': {suggest(str(value), choices)}")
-            object.__setattr__(self, name, choices(value))
+        check_choices(self, "search_qa", size=Size, prompt=PromptSet, information=Information)
         least = {"num_train": 1, "num_held_out": 1, "max_turns": 1, "top_k": 1, "patience": 1, "reward": 0}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ConfigError(f"search_qa: {name} must be at least {value}, not {getattr(self, name)}")
+        check_least(self, "search_qa", **least)
 
     def splits(self) -> tuple[str, ...]:
         """The training split, then the one for evaluation: those found in `data`, or the generated ones."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
 from sdar.envs.webshop.env import WebshopEnv
@@ -28,8 +27,8 @@ from sdar.envs.webshop.shop import (
 )
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.types import Task
+from sdar.values import check_choices, check_least
 
-_CHOICES: dict[str, type[StrEnum]] = {"semantics": Semantics, "prompt": PromptSet, "parsing": Parsing}
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _GENERATED = Shop("", 1000)
 _PANELS = {"official-128": 128, "webshop-500": 500, "webshop-human": 500, "generated-128": 128}
@@ -60,19 +59,8 @@ class WebshopSpec(EnvSpec):
     """Reward of a purchase that scores 1; every other step has 0."""
 
     def __post_init__(self) -> None:
-        for field, choices in _CHOICES.items():
-            value = getattr(self, field)
-            if value not in list(choices):
-                raise ConfigError(f"webshop: unknown {field} '{value}': {suggest(str(value), choices)}")
-            object.__setattr__(self, field, choices(value))
-        for name, least in (
-            ("products", 0 if self.data else 100),
-            ("max_turns", 1),
-            ("reward", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"webshop: {name} must be at least {least}, not {getattr(self, name)}")
+        check_choices(self, "webshop", semantics=Semantics, prompt=PromptSet, parsing=Parsing)
+        check_least(self, "webshop", products=0 if self.data else 100, max_turns=1, reward=0, seed=0)
 
     @property
     def shop(self) -> Shop:
