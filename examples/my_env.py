@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, envs
+from sdar.envs.prompting import CompactFrame
 from sdar.errors import ConfigError, suggest
 from sdar.types import Message, Observation, Step, Task
 
@@ -55,31 +56,16 @@ class GuessEnv:
         return Observation(text, goal="find the number")
 
 
-class GuessPrompts:
-    """The observation is the message, the guess is the answer."""
+class GuessPrompts(CompactFrame):
+    """The observation is the message, the bare guess is the answer."""
 
     def opening(self, first: Observation) -> tuple[Message, ...]:
-        """Transcript mode: before the first guess."""
+        """Before the first guess."""
         return (Message("user", first.text),)
 
     def following(self, observation: Observation) -> tuple[Message, ...]:
-        """Transcript mode: between two guesses."""
+        """Between two guesses."""
         return (Message("user", observation.text),)
-
-    def window(
-        self,
-        first: Observation,
-        history: Sequence[tuple[Observation, str]],
-        observation: Observation,
-        num_done: int,
-    ) -> tuple[Message, ...]:
-        """Window mode: what was said in the last turns, and the newest answer."""
-        past = [seen.text for seen, _ in history]
-        return (Message("user", "\n".join([*past, observation.text])),)
-
-    def answer(self, action: str) -> str:
-        """A guess is written as it is."""
-        return action
 
 
 class Halver:
