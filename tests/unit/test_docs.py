@@ -210,6 +210,10 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     build(read_site(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path)))
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 10
+    for example in ("objective", "env"):
+        name = re.findall(r"class (\w+)", (ROOT / "examples" / f"my_{example}.py").read_text())[0]
+        shown = next(tmp_path.glob(f"add_{example}*/index.html")).read_text()
+        assert name in shown, f"the page does not include examples/my_{example}.py"
     for page in pages:
         html = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*src="?([^" >]+)', html)
