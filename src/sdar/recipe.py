@@ -28,12 +28,13 @@ from sdar.objectives.base import Objective, PolicyGradient, Stream, objectives
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import RolloutConfig
 from sdar.runlog import check_writable
+from sdar.schedules import Shape
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.skills.retrieval import retrievals
 from sdar.trackers import check_trackers
 from sdar.trainer.checkpoint import CheckpointConfig
 from sdar.trainer.loop import TrainConfig
-from sdar.trainer.step import OptimConfig, Schedule
+from sdar.trainer.step import OptimConfig
 from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
 from sdar.trainer.warm_start import WarmStartConfig
 from sdar.values import convert
@@ -74,7 +75,7 @@ class RunConfig:
     """How episodes are played."""
     advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(invalid_penalty=0.0))
     """How returns become advantages."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-4, schedule=Schedule.LINEAR))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-4, schedule=Shape.LINEAR))
     """How the weights are updated."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When the state is saved."""
@@ -137,7 +138,7 @@ def check(config: RunConfig) -> None:
             f"and split '{split}' has {len(tasks)} tasks"
         )
     check_panel(config)
-    learns_from_returns = isinstance(config.objective, PolicyGradient) and config.objective.pg_coef > 0
+    learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
     if config.rollout.group_size == 1 and learns_from_returns:
         raise ConfigError(
             f"advantage.estimator '{config.advantage.estimator}' compares the episodes of a task, "

@@ -44,8 +44,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("grpo", {"kl_coef": 0.0, "entropy_coef": 0.0}),
     ("grpo", {"clip_low": 0.1, "clip_high": 0.4, "dual_clip": 1.5, "kl_coef": 1.0, "entropy_coef": 0.3}),
     ("grpo-opsd", {"coef": 0.9}),
-    ("rlsd", {"lam": 1.0, "eps": 0.5, "decay_steps": 0}),
-    ("rlsd", {"pg_coef": 0.5, "decay_steps": 60}),
+    ("rlsd", {"lam": 1.0, "eps": 0.5}),
+    ("rlsd", {"pg_coef": 0.5, "lam": "linear:0.8:0@0:60"}),
     ("skill-sd", {"coef": 0.3, "pg_coef": 0.0}),
 ]
 
@@ -238,7 +238,7 @@ def test_the_micro_batch_mean_depends_on_the_cut() -> None:
 
 def test_wrong_settings_are_seen_by_the_oracle() -> None:
     def off_by_one(objective: Any, *rest: Any) -> Any:
-        return oracles["rlsd"](replace(objective, decay_steps=101), *rest)
+        return oracles["rlsd"](replace(objective, lam="linear:0.5:0@0:101"), *rest)
 
     assert examine(RLSD(), off_by_one).failures == ["oracle"]
 
@@ -284,6 +284,24 @@ def test_rlsd_is_grpo_once_it_has_decayed() -> None:
     assert_same(RLSD(), GRPO(), random_inputs(0, step=100))
     early = random_inputs(0, step=99)
     assert not torch.equal(measure(RLSD(), early).grad_logp_BT, measure(GRPO(), early).grad_logp_BT)
+
+
+SCHEDULED = {
+    "grpo": ("pg_coef", "kl_coef", "entropy_coef"),
+    "sdar": ("coef", "beta", "pg_coef"),
+    "grpo-opsd": ("coef",),
+    "skill-sd": ("coef",),
+    "rlsd": ("lam",),
+}
+
+
+@pytest.mark.parametrize(("name", "field"), [(n, f) for n, fields in SCHEDULED.items() for f in fields])
+def test_a_scheduled_coefficient_is_its_value_at_that_step(name: str, field: str) -> None:
+    """Three quarters of the way from 0.8 to 0.4, and at the end of the run."""
+    scheduled = objectives[name](**{field: "linear:0.8:0.4"})
+    for step, value in ((0, 0.8), (15, 0.5), (20, 0.4)):
+        x = replace(random_inputs(0), step=step, steps=20)
+        assert_same(scheduled, objectives[name](**{field: value}), x)
 
 
 def test_the_published_grpo_opsd_does_not_depend_on_the_teacher() -> None:
@@ -413,6 +431,13 @@ def test_a_missing_stream_is_named(name: str) -> None:
         ("opsd", {"top_k": -1}, "objective.top_k must be at least 0"),
         ("sdar", {"top_share": 1.5}, "objective.top_share must be between 0 and 1"),
         ("sdar", {"beta": -1.0}, "objective.beta must be at least 0, not -1.0"),
+        ("sdar", {"coef": "linear:0.01:-1"}, "objective.coef must be at least 0, not -1.0"),
+        (
+            "sdar",
+            {"coef": "liner:0.01:0"},
+            "unknown schedule 'liner' in 'liner:0.01:0': did you mean 'linear'",
+        ),
+        ("sdar", {"coef": "0.01 -> 0"}, "'0.01 -> 0' is neither a number nor a schedule"),
         ("sdar", {"coef": math.nan}, "objective.coef must be at least 0"),
         ("grpo", {"reduction": "tokens"}, "unknown reduction 'tokens': did you mean 'token'"),
         ("grpo", {"clip_low": 1.5}, "objective.clip_low must be between 0 and 1"),

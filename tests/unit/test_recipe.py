@@ -61,7 +61,7 @@ MODELS = {
 }
 COEFS = {
     "grpo": {}, "skill-grpo": {}, "opsd": {}, "grpo-opsd": {"coef": 0.01}, "skill-sd": {"coef": 0.001},
-    "sdar": {"coef": 0.01, "beta": 5.0}, "rlsd": {"lam": 0.5, "decay_steps": 100, "eps": 0.2},
+    "sdar": {"coef": 0.01, "beta": 5.0}, "rlsd": {"lam": "linear:0.5:0@0:100", "eps": 0.2},
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from sdar.ops.divergences import k3
 from sdar.ops.ratios import importance_ratio, is_clipped, ppo_clip
 from sdar.ops.reduce import Denominators, WeightedSum, reductions, weighted
 from sdar.registry import Registry
+from sdar.schedules import Coef, parse
 
 
 class Stream(StrEnum):
@@ -80,6 +81,9 @@ class LossInputs:
     entropy_BT: Tensor | None = None
     denominators: Denominators
     step: int = 0
+    """The training step, counted from 0."""
+    steps: int = 1
+    """Training steps of the run."""
 
     def __post_init__(self) -> None:
         shape = tuple(self.logp_BT.shape)
@@ -160,6 +164,10 @@ class Objective(ABC):
     def loss(self, x: LossInputs) -> LossOutput:
         """The loss of one micro-batch."""
 
+    def at(self, coef: Coef, x: LossInputs) -> float:
+        """A coefficient, which may be a schedule, at the batch's training step."""
+        return parse(coef).at(x.step, x.steps)
+
     def reduce(self, token_BT: Tensor, x: LossInputs) -> Tensor:
         """The scalar loss of per-token losses, by the named reduction."""
         return reductions[self.reduction](token_BT, x.mask_BT, x.denominators)
@@ -172,7 +180,7 @@ class PolicyGradient(Objective):
     pg_coef * ppo_clip(rho, A) + kl_coef * clamp(k3(logp, ref), -10, 10) - entropy_coef * H, per policy token.
     """
 
-    pg_coef: float = 1.0
+    pg_coef: Coef = 1.0
     """Weight of the clipped policy gradient; 0 leaves it out, with its `old` stream."""
     clip_low: float = 0.2
     """The ratio is clipped below 1 - clip_low when the advantage is negative."""
@@ -180,9 +188,9 @@ class PolicyGradient(Objective):
     """The ratio is clipped above 1 + clip_high when the advantage is positive."""
     dual_clip: float = 3.0
     """Largest ratio that still counts when the advantage is negative."""
-    kl_coef: float = 0.01
+    kl_coef: Coef = 0.01
     """Weight of the KL divergence to the reference policy; 0 leaves it out, with its `ref` stream."""
-    entropy_coef: float = 0.001
+    entropy_coef: Coef = 0.001
     """Weight of the entropy bonus; 0 leaves it out, with its `entropy` stream."""
 
     def __post_init__(self) -> None:
@@ -205,28 +213,29 @@ class PolicyGradient(Objective):
             ratio_BT = importance_ratio(x.logp_BT, x.stream(Stream.OLD))
             clip = (self.clip_low, self.clip_high, self.dual_clip)
             pg_BT = ppo_clip(ratio_BT, adv_BT, *clip)
-            token_BT = token_BT + self.pg_coef * pg_BT
+            token_BT = token_BT + self.at(self.pg_coef, x) * pg_BT
             metrics["policy/loss"] = weighted(pg_BT, x.mask_BT)
             metrics["policy/ratio_mean"] = weighted(ratio_BT, x.mask_BT)
             metrics["policy/clip_fraction"] = weighted(is_clipped(ratio_BT, adv_BT, *clip).float(), x.mask_BT)
         if self.kl_coef:
             kl_BT = k3(x.logp_BT, x.stream(Stream.REF)).clamp(-10.0, 10.0)
-            token_BT = token_BT + self.kl_coef * kl_BT
+            token_BT = token_BT + self.at(self.kl_coef, x) * kl_BT
             metrics["policy/kl_ref"] = weighted(kl_BT, x.mask_BT)
         if self.entropy_coef:
             entropy_BT = x.stream(Stream.ENTROPY)
-            token_BT = token_BT - self.entropy_coef * entropy_BT
+            token_BT = token_BT - self.at(self.entropy_coef, x) * entropy_BT
             metrics["policy/entropy"] = weighted(entropy_BT, x.mask_BT)
         return token_BT, metrics
 
 
 def check_range(settings: object, low: float, high: float, *names: str) -> None:
-    """Raise `ConfigError` for the first of these fields that is not in [low, high]."""
+    """Raise `ConfigError` for the first of these fields that is not in [low, high], at either end of it."""
     for name in names:
-        value = getattr(settings, name)
-        if not low <= value <= high:
-            bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise ConfigError(f"objective.{name} must be {bounds}, not {value}")
+        schedule = parse(getattr(settings, name))
+        for value in (schedule.start, schedule.end):
+            if not low <= value <= high:
+                bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+                raise ConfigError(f"objective.{name} must be {bounds}, not {value}")
 
 
 def check_name(registry: Registry, name: str) -> None:

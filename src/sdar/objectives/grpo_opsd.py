@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.objectives.distillation import Distillation
 from sdar.ops.reduce import weighted
+from sdar.schedules import Coef
 
 
 @objectives.register("grpo-opsd")
@@ -25,7 +26,7 @@ class GRPOOPSD(PolicyGradient, Distillation):
     decides how far each token moves and in which direction.
     """
 
-    coef: float = 0.01
+    coef: Coef = 0.01
     """Weight of the distillation term."""
 
     def __post_init__(self) -> None:
@@ -45,4 +46,4 @@ class GRPOOPSD(PolicyGradient, Distillation):
             "teacher/gap_mean": weighted(x.stream(Stream.TEACHER) - x.logp_BT, x.taught_BT),
             "opsd/loss": weighted(opsd_BT, x.taught_BT),
         }
-        return LossOutput(self.reduce(policy_BT + self.coef * opsd_BT, x), metrics)
+        return LossOutput(self.reduce(policy_BT + self.at(self.coef, x) * opsd_BT, x), metrics)

@@ -131,10 +131,18 @@ def rlsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expecte
     """The policy term with a constant factor, close to 1, on each advantage."""
     agreement_BT = np.sign(x["adv_BT"]) * (x["teacher_BT"] - x["old_BT"])
     bonus_BT = np.minimum(np.maximum(np.expm1(agreement_BT), -objective.eps), objective.eps)
-    decay = max(0.0, (objective.decay_steps - step) / objective.decay_steps) if objective.decay_steps else 1.0
+    lam = _linear(objective.lam, step)
     bonus_BT = np.where(x.get("teacher_mask_BT", True), bonus_BT, 0)
-    adv_BT = x["adv_BT"] * (1 + objective.lam * decay * bonus_BT)
+    adv_BT = x["adv_BT"] * (1 + lam * bonus_BT)
     return _expected(objective, x, counts, _policy(objective, x, adv_BT))
+
+
+def _linear(coef: float | str, step: int) -> float:
+    """A number, or one that falls from START to 0 in the text `linear:START:0@0:STEPS`."""
+    if not isinstance(coef, str):
+        return coef
+    start, length = float(coef.split(":")[1]), float(coef.split(":")[-1])
+    return start * max(0.0, length - step) / length
 
 
 @oracles.register("skill-sd")

@@ -15,6 +15,7 @@ from sdar.objectives.base import (
 from sdar.objectives.distillation import Distillation
 from sdar.ops.gates import gate, gates, reads
 from sdar.ops.reduce import masked, weighted
+from sdar.schedules import Coef
 
 
 @objectives.register("sdar")
@@ -40,9 +41,9 @@ class SDAR(PolicyGradient, Distillation):
 
     divergence: str = "likelihood"
     """What is minimised between student and teacher; `sdar list divergences` says what there is."""
-    coef: float = 0.01
+    coef: Coef = 0.01
     """Weight of the gated distillation term."""
-    beta: float = 5.0
+    beta: Coef = 5.0
     """Slope of the gate; 0 makes it the constant 0.5."""
     gate: str = "gap"
     """What weighs the tokens; `sdar list gates` says what there is."""
@@ -67,7 +68,7 @@ class SDAR(PolicyGradient, Distillation):
         policy_BT, metrics = self.policy_term(x, x.adv_BT)
 
         gap_BT = (x.stream(Stream.TEACHER) - x.logp_BT).detach()
-        settings = {"beta": self.beta, "top_share": self.top_share, "memory": self.memory}
+        settings = {"beta": self.at(self.beta, x), "top_share": self.top_share, "memory": self.memory}
         gate_BT = gate(self.gate, gap_BT, x.read, **settings)
         sdar_BT = masked(gate_BT * self.distance(x), x.taught_BT)
 
@@ -78,5 +79,5 @@ class SDAR(PolicyGradient, Distillation):
             "sdar/gate_active": weighted((gate_BT > 0.5).float(), x.taught_BT),
             "sdar/loss": weighted(sdar_BT, x.taught_BT),
         }
-        loss = self.reduce(policy_BT + self.coef * sdar_BT, x)
+        loss = self.reduce(policy_BT + self.at(self.coef, x) * sdar_BT, x)
         return LossOutput(loss, metrics, {"gate": masked(gate_BT, x.taught_BT)})

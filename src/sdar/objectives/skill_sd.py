@@ -7,6 +7,7 @@ from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream,
 from sdar.ops.divergences import k3
 from sdar.ops.ratios import importance_ratio
 from sdar.ops.reduce import masked, weighted
+from sdar.schedules import Coef
 
 
 @objectives.register("skill-sd")
@@ -27,7 +28,7 @@ class SkillSD(PolicyGradient):
     The published code logs a decaying coefficient and never applies it; here there is none.
     """
 
-    coef: float = 0.001
+    coef: Coef = 0.001
     """Weight of the distillation term."""
 
     def __post_init__(self) -> None:
@@ -53,4 +54,4 @@ class SkillSD(PolicyGradient):
             "skill-sd/kl": weighted(kl_BT, x.taught_BT),
             "skill-sd/loss": weighted(skill_BT, x.taught_BT),
         }
-        return LossOutput(self.reduce(policy_BT + self.coef * skill_BT, x), metrics)
+        return LossOutput(self.reduce(policy_BT + self.at(self.coef, x) * skill_BT, x), metrics)

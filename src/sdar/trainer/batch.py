@@ -123,11 +123,12 @@ def loss_inputs(
     scores: TokenScores,
     needs: frozenset[Stream],
     denominators: Denominators,
-    step: int,
+    when: tuple[int, int],
 ) -> LossInputs:
     """Scatter the streams of `rows` to [B, T, ...]: row = sample, column = policy token.
 
-    `scores` are the live ones of those rows, with gradient, in the order of `rows`.
+    `scores` are the live ones of those rows, with gradient, in the order of `rows`. `when` is
+    the training step, counted from 0, and the number of steps of the run.
     """
     columns = batch.columns(rows)
     counts = torch.from_numpy(np.diff(batch.starts)[list(rows)]).to(columns.device)
@@ -152,7 +153,8 @@ def loss_inputs(
         adv_BT=matrix(batch.adv_M[columns]),
         turn_BT=matrix(batch.turn_M[columns]),
         denominators=denominators,
-        step=step,
+        step=when[0],
+        steps=when[1],
         **optional,
     )
 

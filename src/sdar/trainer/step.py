@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from sdar.errors import ConfigError
 from sdar.model.logprobs import TokenScores
 from sdar.model.policy import Policy
 from sdar.objectives.base import Objective, Stream
+from sdar.schedules import Shape
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
 from sdar.trainer.distributed import World, full
 from sdar.trainer.tally import Tally
@@ -30,14 +30,6 @@ Told = Callable[[int, int], None]
 
 def silent(done: int, total: int) -> None:
     """Tell nobody."""
-
-
-class Schedule(StrEnum):
-    """How the learning rate goes on after the warm-up."""
-
-    CONSTANT = "constant"
-    LINEAR = "linear"
-    COSINE = "cosine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +44,8 @@ class OptimConfig:
     """Decay rates of the moments."""
     warmup_steps: int = 0
     """Training steps over which the learning rate rises linearly."""
-    schedule: Schedule = Schedule.CONSTANT
-    """After the warm-up: constant, or down to zero at the last step, linear or cosine."""
+    schedule: Shape = Shape.CONSTANT
+    """How it falls to 0 after the warm-up: constant (not at all), linear, cosine or warm-down."""
     max_grad_norm: float = 1.0
     """Gradients with a larger norm are scaled down to it; 0 is no limit."""
     mini_batch: int = 0
@@ -72,18 +64,13 @@ class OptimConfig:
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of training step `step`, from 1 to `steps`.
 
-        >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Schedule.LINEAR).lr_at(1, 6)
+        >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Shape.LINEAR).lr_at(1, 6)
         0.5
         """
         if step <= self.warmup_steps:
             return self.lr * step / self.warmup_steps
         left = (steps - step + 1) / max(1, steps - self.warmup_steps)
-        match self.schedule:
-            case Schedule.LINEAR:
-                return self.lr * left
-            case Schedule.COSINE:
-                return self.lr * 0.5 * (1 - math.cos(math.pi * left))
-        return self.lr
+        return self.lr * self.schedule.left(left)
 
 
 def make_optimizer(policy: Policy, config: OptimConfig) -> torch.optim.AdamW:
@@ -182,7 +169,7 @@ class Learner:
             self.policy.train()
             cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
             micro += sum(map(bool, cut))
-            update, loss = self._accumulate(batch, rows, cut, streams, step)
+            update, loss = self._accumulate(batch, rows, cut, streams, (step - 1, steps))
             norm = self._apply(loss)
             if norm is not None:
                 tally.merge(update)
@@ -210,7 +197,7 @@ class Learner:
         rows: Sequence[int],
         cut: Sequence[list[int]],
         streams: dict[str, Tensor],
-        step: int,
+        when: tuple[int, int],
     ) -> tuple[Tally, float]:
         """Gradients of one mini-batch; its metrics and its loss over all ranks. Fills in `streams`."""
         tally, total = Tally(), torch.zeros((), device=self.world.device)
@@ -228,7 +215,7 @@ class Learner:
             if not share:
                 (scores.logp.sum() * 0.0).backward()
                 continue
-            x = loss_inputs(batch, share, scores, needs, denominators, step - 1)
+            x = loss_inputs(batch, share, scores, needs, denominators, when)
             output = self.objective.loss(x)
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()

@@ -68,7 +68,7 @@ def test_streams_land_on_their_row_and_column() -> None:
     batch.streams[Stream.REF] = batch.rollout_M * 3
     live = torch.tensor([-4.0, -5.0, -6.0, -7.0, -1.0, -2.0, -3.0], requires_grad=True)
     x = loss_inputs(
-        batch, [2, 0], TokenScores(live, None), frozenset({Stream.TEACHER}), Denominators(7, 2), step=3
+        batch, [2, 0], TokenScores(live, None), frozenset({Stream.TEACHER}), Denominators(7, 2), (3, 9)
     )
     assert x.mask_BT.tolist() == [[True] * 4, [True] * 3 + [False]]
     assert x.logp_BT.tolist() == [[-4, -5, -6, -7], [-1, -2, -3, 0]]
@@ -88,7 +88,7 @@ def test_a_sample_without_a_teacher_is_masked() -> None:
     batch.streams[Stream.TEACHER] = torch.zeros(8)
     scores = TokenScores(torch.zeros(4), torch.ones(4))
     x = loss_inputs(
-        batch, [1, 0], scores, frozenset({Stream.TEACHER, Stream.ENTROPY}), Denominators(4, 2), step=0
+        batch, [1, 0], scores, frozenset({Stream.TEACHER, Stream.ENTROPY}), Denominators(4, 2), (0, 1)
     )
     assert x.taught_BT.tolist() == [[False] * 3, [True] * 3]
     assert x.mask_BT.tolist() == [[True, False, False], [True] * 3]
@@ -161,6 +161,11 @@ def test_a_step_is_assembled_in_milliseconds() -> None:
     for cut in micro_batches(range(64), batch.lengths, 8192, 1):
         packed = pack([samples[r] for r in cut], CPU, teacher=True)
         loss_inputs(
-            batch, cut, TokenScores(torch.zeros(len(packed.select)), None), frozenset(), Denominators(1, 1), 0
+            batch,
+            cut,
+            TokenScores(torch.zeros(len(packed.select)), None),
+            frozenset(),
+            Denominators(1, 1),
+            (0, 1),
         )
     assert process_time() - start < 0.5

@@ -13,9 +13,10 @@ from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.objectives.opsd import OPSD
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample
+from sdar.schedules import Shape
 from sdar.trainer.batch import Batch, pack
 from sdar.trainer.distributed import World, full, shard
-from sdar.trainer.step import Learner, OptimConfig, Schedule, make_optimizer
+from sdar.trainer.step import Learner, OptimConfig, make_optimizer
 from sdar.trainer.teachers import Weights
 
 BODY = 12
@@ -182,9 +183,11 @@ def test_only_trainable_parameters_are_optimized() -> None:
 def test_learning_rate() -> None:
     constant = OptimConfig(lr=1.0, warmup_steps=4)
     assert [constant.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.25, 0.5, 1.0, 1.0, 1.0]
-    linear = OptimConfig(lr=1.0, warmup_steps=4, schedule=Schedule.LINEAR)
+    linear = OptimConfig(lr=1.0, warmup_steps=4, schedule=Shape.LINEAR)
     assert [linear.lr_at(step, 8) for step in (4, 5, 6, 8)] == [1.0, 1.0, 0.75, 0.25]
-    cosine = OptimConfig(lr=1.0, schedule=Schedule.COSINE)
+    down = OptimConfig(lr=1.0, schedule=Shape.WARM_DOWN)
+    assert [down.lr_at(step, 10) for step in (1, 9, 10)] == [1.0, 1.0, 0.5]
+    cosine = OptimConfig(lr=1.0, schedule=Shape.COSINE)
     assert cosine.lr_at(1, 8) == 1.0
     assert cosine.lr_at(5, 8) == pytest.approx(0.5)
 
@@ -255,17 +258,17 @@ def test_log_probs_are_those_of_the_tempered_distribution(world: World) -> None:
 
 
 def test_the_objective_counts_steps_from_zero_and_every_step_is_shuffled(world: World) -> None:
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
 
     @dataclass(frozen=True, kw_only=True)
     class Watch(Break):
         def loss(self, x: LossInputs) -> LossOutput:
-            seen.append(x.step)
+            seen.append((x.step, x.steps))
             return super().loss(x)
 
     learner, batch = make(world, Watch(length=-1), reference=False, mini_batch=3)
     first = [learner.learn(batch, step, 10).first for step in (1, 2, 3)]
-    assert seen == [0, 0, 1, 1, 2, 2]
+    assert seen == [(0, 10), (0, 10), (1, 10), (1, 10), (2, 10), (2, 10)]
     assert len({tuple(rows) for rows in first}) > 1
 
 
