@@ -109,15 +109,20 @@ def test_a_study_resumes_skips_and_retries(
     assert [block["steps"] for block in done["turns"]] == [[1, 1], [2, 2]]
     assert len(done["turns"][0]["gap"]) == len(done["turns"][0]["gate"]) == len(done["turns"][0]["tokens"])
     assert (failed["status"], failed["exit"]) == ("failed", 2)
-    assert "exceed" in failed["reason"] or "tokens" in failed["reason"]
+    assert "context" in failed["reason"]
     assert failed["model"] == done["model"]
 
     written = (plan.results / "sdar-seed3.json").stat().st_mtime_ns
     assert [run.name for run in missing(plan)] == ["broken-seed3"]
     assert main([*command, "--dry-run"]) == 0
-    assert "1 of 2 runs are left" in capsys.readouterr().out
+    assert "1 of 2 runs are left, about 0.0 hours" in capsys.readouterr().out
     assert main(command) == 1
     assert (plan.results / "sdar-seed3.json").stat().st_mtime_ns == written
+
+    (model / "config.json").write_text((model / "config.json").read_text() + " ")
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "sdar-seed3 started from the model" in capsys.readouterr().err
 
 
 def test_a_result_of_other_settings_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
     """
     from sdar.study.plan import flags as as_flags
     from sdar.study.plan import read_plan
-    from sdar.study.run import Runner, missing, warm_start
+    from sdar.study.run import Runner, hours_left, missing, warm_start
 
     if len(words) != 1:
         raise ConfigError("usage: sdar study FILE.toml")
@@ -44,7 +44,9 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
     if options.dry_run:
         for run in todo:
             say(" ".join(["sdar train", *as_flags(run.settings)]))
-        say(f"{len(todo)} of {len(plan.runs)} runs are left")
+        hours = hours_left(plan, options.jobs)
+        about = "" if hours is None else f", about {hours:.1f} hours"
+        say(f"{len(todo)} of {len(plan.runs)} runs are left{about}")
         return 0
     place = options.runs / plan.file.stem
     model = options.model or warm_start(plan, place)

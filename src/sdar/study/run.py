@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sdar.errors import DataError
@@ -41,10 +42,19 @@ def missing(plan: Plan) -> list[Planned]:
     return [run for run in plan.runs if results.get(run.name, {}).get("status") != "done"]
 
 
+def hours_left(plan: Plan, jobs: int) -> float | None:
+    """Time for the runs without a result, from the median of those that have one; None without any."""
+    done = [result for result in read_results(plan.results).values() if result["status"] == "done"]
+    seconds = [sum(result["seconds"].values()) for result in done]
+    return len(missing(plan)) * median(seconds) / jobs / 3600 if seconds else None
+
+
 def warm_start(plan: Plan, runs: Path) -> Path:
     """The embedded model of the settings that all runs share, made where it is missing."""
     command = [*SDAR, "warm-start", "--out", str(runs), *flags(plan.settings)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise DataError(f"the warm start failed with status {done.returncode}: {' '.join(command)}")
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -76,6 +86,7 @@ class Runner:
         """Do all runs without a result; how many failed. Ctrl-C lets each save its state, then stops."""
         self.runs.mkdir(parents=True, exist_ok=True)
         source, todo = provenance(self.model), missing(self.plan)
+        self.check_model(source["model"])
         active: list[Job] = []
         failed = 0
 
@@ -94,6 +105,15 @@ class Runner:
                     active.remove(job)
                     failed += self.finish(job, source) == "failed"
         return failed
+
+    def check_model(self, digest: str) -> None:
+        """Raise `DataError` when the results there are started from another model."""
+        for name, result in read_results(self.plan.results).items():
+            if result["status"] == "done" and result["model"] != digest:
+                raise DataError(
+                    f"{name} started from the model {result['model'][:8]}, and {self.model} is {digest[:8]}: "
+                    "give that model with --model, or remove the results"
+                )
 
     def start(self, planned: Planned) -> Job | None:
         """Start or resume a run; None when another runner has it, or had."""
