@@ -27,7 +27,7 @@ from sdar.recipe import load_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PROGRAMS = "sdar|python3?|torchrun|pip|bash|source|tensorboard|wandb|mlflow|mkdocs"
+PROGRAMS = "sdar|python3?|torchrun|pip|bash|source|tensorboard|wandb|mlflow|mkdocs|ssh"
 PROGRAM = re.compile(rf"(\w+=\S+ )*(\S*/)?({PROGRAMS})\b")
 
 NOT_RUN = {
@@ -36,6 +36,7 @@ NOT_RUN = {
     "mlflow ui": "serves until it is stopped, and needs the whole of mlflow",
     "mkdocs serve": "serves until it is stopped",
     "mkdocs build --strict": "test_the_site_builds does it",
+    "ssh -N -L": "needs another machine",
     "wandb sync": "needs an account",
 }
 EXECUTED = ("list", "check", "doctor", "skills show")
