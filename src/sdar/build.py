@@ -1,5 +1,6 @@
 """Builds the parts of a run from its settings, in one place, and does it: train, evaluate, warm-start."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sdar.recipe import EMBEDDED, RunConfig, needs_skills, skill_context, studen
 from sdar.report import draw_learning_curve
 from sdar.results import EvalResult
 from sdar.rollout.collector import Collector
+from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.experts import ExpertCollector
 from sdar.runlog import RunDir
@@ -61,7 +63,7 @@ def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
         yield world, shown
 
 
-def evaluate_model(config: RunConfig, model: Path, rules: Sequence[str] = ("",)) -> list[EvalResult]:
+def evaluate_model(model: Path, config: RunConfig, rules: Sequence[str] = ("",)) -> list[EvalResult]:
     """Play the panel with the model in a directory, once for each rule of skills for its own prompts."""
     with stage(config) as (world, shown):
         chat = Chat(load_tokenizer(model))
@@ -77,10 +79,24 @@ def evaluate_model(config: RunConfig, model: Path, rules: Sequence[str] = ("",))
         return [play(rule) for rule in rules]
 
 
-def evaluate_expert(config: RunConfig, name: str) -> EvalResult:
+def evaluate_expert(name: str, config: RunConfig) -> EvalResult:
     """Play the panel with one of the environment's scripted experts."""
     with stage(config) as (world, shown):
         return play_panel(config, ExpertCollector(config.env, name), "", world, shown)
+
+
+def evaluate_endpoint(
+    endpoint: EndpointConfig, config: RunConfig, rules: Sequence[str] = ("",)
+) -> list[EvalResult]:
+    """Play the panel with a chat endpoint, once for each rule of skills; its key is in the environment."""
+    player = ChatEndpoint(endpoint, os.environ.get(KEY, ""))
+    with stage(config) as (world, shown):
+
+        def play(rule: str) -> EvalResult:
+            collector = EndpointCollector(config.env, player, config.rollout, student_skills(config, rule))
+            return play_panel(config, collector, rule, world, shown)
+
+        return [play(rule) for rule in rules]
 
 
 def warm_start(config: RunConfig) -> Path:

@@ -88,6 +88,13 @@ class Completion:
     tokens: tuple[int, ...]
     logps: tuple[float, ...]
     stop_reason: StopReason
+    hidden: int = 0
+    """Tokens that an endpoint counted and did not show; then `tokens` is empty."""
+
+    @property
+    def num_tokens(self) -> int:
+        """How many were sampled."""
+        return len(self.tokens) + self.hidden
 
 
 class ContextMode(StrEnum):
@@ -159,7 +166,7 @@ class Trajectory:
     @property
     def num_tokens(self) -> int:
         """Tokens that the policy sampled."""
-        return sum(len(turn.completion.tokens) for turn in self.turns)
+        return sum(turn.completion.num_tokens for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)

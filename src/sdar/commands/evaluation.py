@@ -1,11 +1,13 @@
 """`sdar eval`."""
 
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
 from sdar.config import Layer, read_toml, to_table
@@ -30,43 +32,79 @@ class EvalOptions:
     """Short for --eval.temperature."""
     with_skills: str = ""
     """Play a second time, with skills in the model's own prompts, picked by this rule."""
+    engine: Literal["hf", "openai"] = "hf"
+    """Where the model is: on this machine (transformers), or behind an endpoint with the OpenAI API."""
+    base_url: str = ""
+    """The endpoint's address, such as http://localhost:8000/v1."""
+    concurrency: int = 8
+    """Requests to the endpoint at a time."""
+    timeout: float = 120.0
+    """Seconds after which a request to the endpoint is given up and tried again."""
+    retries: int = 6
+    """Times that a request is tried again when the endpoint is busy or does not answer."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays the panel."""
+
+    name: str
+    """Tells players with the same settings apart: the step of a run's checkpoint, or a name."""
+    model: str
+    settings: Layer
+    place: Path
+    """Where results go, but for what is put before and after its name."""
+    play: Callable[["RunConfig", Sequence[str]], list["EvalResult"]]
+    """Plays the panel once for each rule of skills, '' for none."""
 
 
 def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     """Play a fixed panel of tasks with a model and show its success, with intervals.
 
     MODEL is a run (a path, a name, or latest), one of its checkpoints, a transformers model, or one of the
-    environment's experts (such as planner).
+    environment's experts (such as planner). With --engine openai it is the name of a model behind a chat
+    endpoint at --base-url; the key comes from the environment variable OPENAI_API_KEY.
     """
-    from sdar.build import evaluate_expert, evaluate_model
     from sdar.recipe import check_panel, student_skills
 
     target, recipes = split_words(words)
-    is_expert = target in configure(recipes, flags, EvalOptions).env.experts()
-    if is_expert:
-        settings, model, place = Layer(target, {}), Path(target), runs_dir(flags) / "eval" / target
-    else:
-        settings, model, place = find_model(target, options.step, runs_dir(flags))
-    config = configure([settings, *recipes, short(options)], flags, EvalOptions)
+    player = find_player(target, recipes, options, flags)
+    config = configure([player.settings, *recipes, short(options)], flags, EvalOptions)
     check_panel(config)
-    if is_expert and options.with_skills:
-        raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
     rules = ["", options.with_skills] if options.with_skills else [""]
     for rule in rules:
         student_skills(config, rule)
-    results = [evaluate_expert(config, target)] if is_expert else evaluate_model(config, model, rules)
+    results = player.play(config, rules)
     if IS_MAIN:
-        show(config, place.name, results)
-        source = {"model": str(model), "player": player(model), "settings": to_table(config)}
+        show(config, player.place.name, results)
+        source = {"model": player.model, "player": player.name, "settings": to_table(config)}
         for result in results:
-            say(str(save(result, place, source)))
+            say(str(save(result, player.place, source)))
     return 0
 
 
-def player(model: Path) -> str:
-    """What tells apart players with the same settings: the step of a checkpoint, or a name."""
-    folder = model.parent
-    return f"step {int(folder.name[5:])}" if folder.parent.name == "checkpoints" else model.name
+def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, flags: Layer) -> Player:
+    """Whom `target` names."""
+    from sdar.build import evaluate_endpoint, evaluate_expert, evaluate_model
+    from sdar.rollout.endpoint import EndpointConfig
+
+    own, out = Layer(target, {}), runs_dir(flags) / "eval"
+    if options.engine == "openai":
+        given = {name: getattr(options, name) for name in ("base_url", "concurrency", "timeout", "retries")}
+        endpoint = EndpointConfig(model=target, **given)
+        place = out / re.sub(r"[^\w.-]+", "-", target)
+        play = partial(evaluate_endpoint, endpoint)
+        return Player(f"{target} at {endpoint.base_url}", target, own, place, play)
+    if options.base_url:
+        raise ConfigError("--base-url is the address of a chat endpoint: it needs --engine openai")
+    if target in configure(recipes, flags, EvalOptions).env.experts():
+        if options.with_skills:
+            raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
+        return Player(target, target, own, out / target, lambda config, _: [evaluate_expert(target, config)])
+    settings, model, place = find_model(target, options.step, runs_dir(flags))
+    step = model.parent.name
+    name = f"step {int(step[5:])}" if model.parent.parent.name == "checkpoints" else model.name
+    return Player(name, str(model), settings, place, partial(evaluate_model, model))
 
 
 def split_words(words: list[str]) -> tuple[str, list[Layer]]:

@@ -60,7 +60,7 @@ def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     recipe.check(config)
     model = build.warm_start(config)
     rule = retrievals.name_of(type(config.skills.retrieval))
-    without, skilled = build.evaluate_model(config, model, ["", rule])
+    without, skilled = build.evaluate_model(model, config, ["", rule])
     say(f"panel {without.panel}: {len(without.outcomes)} tasks")
     say(f"success without skills: {without.success}")
     say(f"success with skills:    {skilled.success}")

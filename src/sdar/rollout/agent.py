@@ -1,7 +1,8 @@
-"""One episode: an environment, the tokens that were put in and sampled, and the next prompt."""
+"""One episode: an environment, what was put in and sampled, and the next prompt, in messages or in tokens."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
+from itertools import chain
 
 from sdar.envs.base import Env, Prompts
 from sdar.errors import ContextOverflow
@@ -31,8 +32,8 @@ def turn_seed(seed: int, task_id: str, index: int, turn: int) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-class Episode:
-    """One attempt at a task: `request` a completion and `accept` it, until `end` is set."""
+class Dialogue:
+    """One attempt at a task in messages: what to show, and what each `answer` did, until `end` is set."""
 
     def __init__(
         self,
@@ -41,56 +42,49 @@ class Episode:
         index: int,
         *,
         prompts: Prompts,
-        chat: Chat,
         context: ContextMode,
         history: int,
-        context_length: int,
         skills: SkillContext | None = None,
     ) -> None:
-        """Reset `env` to `task` and make the first prompt.
+        """Reset `env` to `task` and make the first messages.
 
-        `history` counts the past turns in a window prompt; `skills` are shown to the player. A first prompt
-        that leaves no room in `context_length` raises `ContextOverflow`; a later one ends the episode.
+        `history` counts the past turns in a window prompt; `skills` are shown to the player.
         """
         self.task, self.index = task, index
         self.end: EndReason | None = None
         self.success = False
-        self._env, self._prompts, self._chat, self._skills = env, prompts, chat, skills
-        self._context, self._history, self._context_length = context, history, context_length
+        self._env, self._prompts, self._skills = env, prompts, skills
+        self._context, self._history = context, history
         self._first = self._now = env.reset(task)
         self._turns: list[Turn] = []
-        self._seen: list[int] = []
-        self._prepare()
-        if self.end:
-            raise ContextOverflow(
-                f"the first prompt of task '{task.id}' has {len(self._added)} tokens, "
-                f"which leaves no room in a context of {context_length}"
-            )
+        self.messages = self._whole_prompt()
+        """The prompt of the coming turn; in transcript mode, after the first turn, what is new in it."""
 
     @property
-    def session(self) -> Hashable:
-        """Under which the engine may keep its cache; None in window mode, where prompts do not grow."""
-        return (self.task.id, self.index) if self._context is ContextMode.TRANSCRIPT else None
+    def conversation(self) -> tuple[Message, ...]:
+        """All that the player sees in the coming turn, its own answers among it."""
+        if self._context is ContextMode.WINDOW:
+            return self.messages
+        past = [[*turn.messages, Message("assistant", turn.text)] for turn in self._turns]
+        return (*chain.from_iterable(past), *self.messages)
 
     @property
     def observation(self) -> Observation:
         """What the player sees now."""
         return self._now
 
-    def request(self, seed: int) -> Request:
-        """What to ask of the engine now; the random numbers follow from `seed`, task, index and turn."""
-        number = turn_seed(seed, self.task.id, self.index, len(self._turns))
-        return Request(tuple(self._seen + self._added), number, self.session)
+    def turn_seed(self, seed: int) -> int:
+        """The seed of the coming turn, which follows from `seed`, task, index and turn."""
+        return turn_seed(seed, self.task.id, self.index, len(self._turns))
 
-    def accept(self, completion: Completion) -> None:
-        """Take the completion as this turn's answer, step the environment and make the next prompt."""
-        text = self._chat.decode(completion.tokens)
+    def answer(self, text: str, completion: Completion, prompt: Sequence[int] = ()) -> None:
+        """Step the environment with `text` and make the next messages; `prompt` are the tokens before it."""
         step = self._env.step(text)
         self._turns.append(
             Turn(
                 observation=self._now,
-                messages=self._messages,
-                prompt=tuple(self._added),
+                messages=self.messages,
+                prompt=tuple(prompt),
                 completion=completion,
                 text=text,
                 action=step.action,
@@ -104,24 +98,19 @@ class Episode:
             self.end = EndReason.DONE
         elif step.truncated:
             self.end = EndReason.MAX_TURNS
+        elif self._context is ContextMode.TRANSCRIPT:
+            self.messages = tuple(self._prompts.following(self._now))
         else:
-            if self._context is ContextMode.TRANSCRIPT:
-                self._seen += [*self._added, *completion.tokens]
-            self._prepare(closed=completion.stop_reason is StopReason.STOP)
+            self.messages = self._whole_prompt()
 
-    def _prepare(self, closed: bool = True) -> None:
-        """Make the coming turn's messages and tokens; without room for them the episode has ended.
+    def overflow(self, reason: str) -> None:
+        """End because the coming prompt does not fit the player's context; `reason` says of the prompt why.
 
-        `closed` says that the last completion has its end-of-turn token.
+        Raises `ContextOverflow` before the first turn: then no episode of the task can be played.
         """
-        if self._seen:
-            self._messages = tuple(self._prompts.following(self._now))
-            self._added = self._chat.continuation(self._messages, closed)
-        else:
-            self._messages = self._whole_prompt()
-            self._added = self._chat.render(self._messages)
-        if len(self._seen) + len(self._added) >= self._context_length:
-            self.end = EndReason.CONTEXT_FULL
+        if not self._turns:
+            raise ContextOverflow(f"the first prompt of task '{self.task.id}' {reason}")
+        self.end = EndReason.CONTEXT_FULL
 
     def _whole_prompt(self) -> tuple[Message, ...]:
         if self._context is ContextMode.TRANSCRIPT:
@@ -139,3 +128,57 @@ class Episode:
         if self.end is None:
             raise ValueError("the episode has not ended")
         return Trajectory(self.task, self.index, self._context, tuple(self._turns), self.success, self.end)
+
+
+class Episode(Dialogue):
+    """A dialogue in tokens: `request` a completion and `accept` it, until `end` is set."""
+
+    def __init__(
+        self,
+        env: Env,
+        task: Task,
+        index: int,
+        *,
+        prompts: Prompts,
+        chat: Chat,
+        context: ContextMode,
+        history: int,
+        context_length: int,
+        skills: SkillContext | None = None,
+    ) -> None:
+        """Reset `env` to `task` and make the first prompt.
+
+        One that leaves no room in `context_length` raises `ContextOverflow`; a later one ends the episode.
+        """
+        super().__init__(env, task, index, prompts=prompts, context=context, history=history, skills=skills)
+        self._chat, self._context_length = chat, context_length
+        self._seen: list[int] = []
+        self._added = chat.render(self.messages)
+        self._check_room()
+
+    @property
+    def session(self) -> Hashable:
+        """Under which the engine may keep its cache; None in window mode, where prompts do not grow."""
+        return (self.task.id, self.index) if self._context is ContextMode.TRANSCRIPT else None
+
+    def request(self, seed: int) -> Request:
+        """What to ask of the engine now; the random numbers follow from `seed`, task, index and turn."""
+        return Request(tuple(self._seen + self._added), self.turn_seed(seed), self.session)
+
+    def accept(self, completion: Completion) -> None:
+        """Take the completion as this turn's answer, step the environment and make the next prompt."""
+        self.answer(self._chat.decode(completion.tokens), completion, self._added)
+        if self.end:
+            return
+        if self._context is ContextMode.TRANSCRIPT:
+            self._seen += [*self._added, *completion.tokens]
+            closed = completion.stop_reason is StopReason.STOP
+            self._added = self._chat.continuation(self.messages, closed)
+        else:
+            self._added = self._chat.render(self.messages)
+        self._check_room()
+
+    def _check_room(self) -> None:
+        if len(self._seen) + len(self._added) >= self._context_length:
+            length = len(self._seen) + len(self._added)
+            self.overflow(f"has {length} tokens, which leaves no room in a context of {self._context_length}")

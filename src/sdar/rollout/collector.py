@@ -1,17 +1,20 @@
-"""Plays groups of episodes: one completion for every unfinished episode at a time."""
+"""Plays groups of episodes: one turn of every unfinished episode at a time."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
-from sdar.rollout.agent import Episode
+from sdar.rollout.agent import Dialogue, Episode
 from sdar.rollout.engine import Engine, Sampling
 from sdar.skills.context import SkillContext
 from sdar.types import ContextMode, Group, Task, Trajectory
 
+D = TypeVar("D", bound=Dialogue)
 Progress = Callable[[int, int, int], None]
 """Told (episodes that have ended, all episodes, successes) after every turn."""
 
@@ -44,19 +47,12 @@ class RolloutConfig:
             raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")
 
 
-class Collector:
-    """Plays tasks of one environment with one engine."""
+class Rounds(ABC, Generic[D]):
+    """Plays tasks of one environment in rounds: every live episode takes one turn in each."""
 
-    def __init__(
-        self,
-        spec: EnvSpec,
-        engine: Engine,
-        chat: Chat,
-        config: RolloutConfig,
-        skills: SkillContext | None = None,
-    ) -> None:
+    def __init__(self, spec: EnvSpec, config: RolloutConfig, skills: SkillContext | None) -> None:
         """`skills` are shown to the player itself."""
-        self.spec, self.engine, self.chat, self.config, self.skills = spec, engine, chat, config, skills
+        self.spec, self.config, self.skills = spec, config, skills
 
     def collect(
         self,
@@ -79,16 +75,13 @@ class Collector:
             raise ConfigError("a task is listed twice; for more episodes of a task use a larger group")
         waiting = deque((task, index) for task in tasks for index in range(group_size))
         total = len(waiting)
-        live: list[Episode] = []
+        live: list[D] = []
         ended: dict[tuple[str, int], Trajectory] = {}
         try:
             while waiting or live:
                 while waiting and len(live) < config.max_live:
                     live.append(self._start(*waiting.popleft()))
-                completions = self.engine.generate([episode.request(seed) for episode in live], sampling)
-                self.spec.prefetch(self.chat.decode(completion.tokens) for completion in completions)
-                for episode, completion in zip(live, completions, strict=True):
-                    episode.accept(completion)
+                self._turn(live, seed, sampling)
                 over = [episode for episode in live if episode.end]
                 self._release(over)
                 live = [episode for episode in live if not episode.end]
@@ -98,6 +91,34 @@ class Collector:
         finally:
             self._release(live)
         return [Group(task, [ended[task.id, index] for index in range(group_size)]) for task in tasks]
+
+    @abstractmethod
+    def _start(self, task: Task, index: int) -> D:
+        """A fresh episode."""
+
+    @abstractmethod
+    def _turn(self, live: Sequence[D], seed: int, sampling: Sampling) -> None:
+        """Let every live episode take one turn."""
+
+    @abstractmethod
+    def _release(self, episodes: Sequence[D]) -> None:
+        """Free what was kept for these episodes."""
+
+
+class Collector(Rounds[Episode]):
+    """Plays tasks with an engine, in tokens."""
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        engine: Engine,
+        chat: Chat,
+        config: RolloutConfig,
+        skills: SkillContext | None = None,
+    ) -> None:
+        """`skills` are shown to the player itself."""
+        super().__init__(spec, config, skills)
+        self.engine, self.chat = engine, chat
 
     def _start(self, task: Task, index: int) -> Episode:
         return Episode(
@@ -111,6 +132,12 @@ class Collector:
             context_length=self.engine.context_length,
             skills=self.skills,
         )
+
+    def _turn(self, live: Sequence[Episode], seed: int, sampling: Sampling) -> None:
+        completions = self.engine.generate([episode.request(seed) for episode in live], sampling)
+        self.spec.prefetch(self.chat.decode(completion.tokens) for completion in completions)
+        for episode, completion in zip(live, completions, strict=True):
+            episode.accept(completion)
 
     def _release(self, episodes: Sequence[Episode]) -> None:
         self.engine.release([episode.session for episode in episodes if episode.session is not None])
