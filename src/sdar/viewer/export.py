@@ -60,9 +60,7 @@ def bundle(modules: dict[str, str], entry: str) -> str:
 
 def _write_data(library: Library, out: Path) -> None:
     """Every answer of the library, each in a script of its own."""
-    state = library.answer("state")
-    while any(run["waiting"] for run in state["runs"]):
-        state = library.answer("state")
+    library.read()
     keys = ["runs", "state"]
     for number, index in enumerate(library.indexes):
         keys += [f"run/{number}/episodes", f"run/{number}/metrics"]

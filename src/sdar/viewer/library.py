@@ -35,6 +35,11 @@ class Library:
             (re.compile(r"run/(\d{1,6})/episode/(\d{1,9})/(\d{1,9})"), self._episode),
         ]
 
+    def read(self) -> None:
+        """Read all that there is now, however long it takes."""
+        for index in self.indexes:
+            index.refresh(seconds=float("inf"))
+
     def answer(self, key: str, after: int = 0) -> dict[str, Any]:
         """What the page gets for `key`. Raises `DataError` when there is no such thing."""
         for pattern, answer in self._answers:

@@ -139,7 +139,8 @@ export class EpisodesPage {
     const { ends, note } = describe(name);
     fill(this.bar,
       el("span", {}, "Colour tokens by"), el("div.choice", { role: "group", ariaLabel: "colour tokens by" }, buttons), more,
-      el("div.note", {}, `${describe(name).label}: ${note}. Hover over a token for all its values.`), legend(scale, ends),
+      el("span.hint", {}, "Point at a token for all its values"),
+      el("div.note", {}, `${describe(name).label}: ${note}`), legend(scale, ends),
     );
   }
 }
@@ -151,7 +152,7 @@ function legend(scale, ends = ["", ""]) {
     paint(cell, step * scale.limit, scale);
     return cell;
   });
-  const above = scale.kind === "unit" ? "" : " and more";
-  return el("div.legend.num", { ariaLabel: "legend" },
-    ends[0], el("span", {}, String(scale.low).replace("-", "−")), el("span.ramp", {}, ramp), el("span", {}, `${scale.limit}${above}`), ends[1]);
+  const [least, most] = { unit: ["", ""], positive: ["", "≥ "], diverging: ["≤ ", "≥ "] }[scale.kind];
+  return el("div.legend.num", { ariaLabel: "legend" }, ends[0],
+    el("span", {}, `${least}${scale.low}`.replace("-", "−")), el("span.ramp", {}, ramp), el("span", {}, `${most}${scale.limit}`), ends[1]);
 }
