@@ -33,7 +33,7 @@ from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.skills.retrieval import retrievals
 from sdar.trackers import check_trackers
 from sdar.trainer.checkpoint import CheckpointConfig
-from sdar.trainer.loop import TrainConfig
+from sdar.trainer.loop import OldLogps, TrainConfig
 from sdar.trainer.step import OptimConfig
 from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
 from sdar.trainer.warm_start import WarmStartConfig
@@ -143,6 +143,11 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"advantage.estimator '{config.advantage.estimator}' compares the episodes of a task, "
             "and rollout.group_size is 1: use at least 2"
+        )
+    if Stream.ROLLOUT in config.objective.needs and config.train.old_logps is OldLogps.ROLLOUT:
+        raise ConfigError(
+            "objective.tis_cap compares the trainer's old log-probs with the engine's, "
+            "and train.old_logps takes the engine's for both: set it to recompute"
         )
     if needs_skills(config):
         skill_context(config)

@@ -43,6 +43,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sdar", {"beta": 0.0, "pg_coef": 2.0}),
     ("grpo", {"kl_coef": 0.0, "entropy_coef": 0.0}),
     ("grpo", {"clip_low": 0.1, "clip_high": 0.4, "dual_clip": 1.5, "kl_coef": 1.0, "entropy_coef": 0.3}),
+    ("grpo", {"ratio": "sequence", "clip_high": 0.3, "reduction": "sequence"}),
+    ("grpo", {"tis_cap": 1.2}),
+    ("grpo", {"tis_cap": 2.0, "ratio": "sequence", "pg_coef": 0.5}),
+    ("grpo", {"reduction": "constant-length", "max_length": 9}),
+    ("sdar", {"reduction": "constant-length", "max_length": 50, "tis_cap": 2.0}),
     ("grpo-opsd", {"coef": 0.9}),
     ("rlsd", {"lam": 1.0, "eps": 0.5}),
     ("rlsd", {"pg_coef": 0.5, "lam": "linear:0.8:0@0:60"}),
@@ -262,6 +267,24 @@ LIMITS = [
     ("skill-sd", {"coef": 0.0}, "grpo", {}),
     ("skill-grpo", {}, "grpo", {}),
     ("grpo-opsd", {"coef": 1.0, "pg_coef": 0.0, "kl_coef": 0.0, "entropy_coef": 0.0}, "opsd", {}),
+    (
+        "grpo",
+        {
+            "reduction": "constant-length",
+            "max_length": 3,
+            "pg_coef": 6.0,
+            "kl_coef": 0.06,
+            "entropy_coef": 0.006,
+        },
+        "grpo",
+        {
+            "reduction": "constant-length",
+            "max_length": 1,
+            "pg_coef": 2.0,
+            "kl_coef": 0.02,
+            "entropy_coef": 0.002,
+        },
+    ),
     ("sdar", {"beta": 1e9}, "sdar", {"gate": "hard"}),
     ("sdar", {"gate": "constant", "divergence": "sampled-reverse-kl"}, "grpo-opsd", {}),
     ("sdar", {"gate": "constant", "divergence": "forward-kl"}, "grpo-opsd", {"divergence": "forward-kl"}),
@@ -284,6 +307,33 @@ def test_rlsd_is_grpo_once_it_has_decayed() -> None:
     assert_same(RLSD(), GRPO(), random_inputs(0, step=100))
     early = random_inputs(0, step=99)
     assert not torch.equal(measure(RLSD(), early).grad_logp_BT, measure(GRPO(), early).grad_logp_BT)
+
+
+def test_a_sequence_is_clipped_as_a_whole() -> None:
+    """Two tokens that moved by log 2 up and down cancel out; their own ratios would both be clipped."""
+    one = torch.ones(1, 2, dtype=torch.float64)
+    x = LossInputs(
+        logp_BT=torch.tensor([[-1.0, -1.0]], dtype=torch.float64),
+        old_BT=torch.tensor([[-1 - math.log(2), -1 + math.log(2)]], dtype=torch.float64),
+        mask_BT=one.bool(),
+        turn_BT=one.long(),
+        adv_BT=torch.tensor([[1.0, -1.0]], dtype=torch.float64),
+        denominators=Denominators(2, 1),
+    )
+    plain = {"kl_coef": 0.0, "entropy_coef": 0.0}
+    assert measure(GRPO(**plain), x).grad_logp_BT.tolist() == [[0.0, 0.0]]
+    slope_BT = measure(GRPO(**plain, ratio="sequence"), x).grad_logp_BT
+    torch.testing.assert_close(slope_BT, torch.tensor([[-0.5, 0.5]], dtype=torch.float64))
+
+
+def test_untruncated_importance_sampling_is_the_ratio_to_the_engine() -> None:
+    """Without clips, pi_old cancels out: the gradient is -A pi / pi_rollout."""
+    x = random_inputs(0, spread=0.3)
+    assert x.rollout_BT is not None
+    free = {"clip_low": 1.0, "clip_high": 1e9, "dual_clip": 1e9, "kl_coef": 0.0, "entropy_coef": 0.0}
+    corrected = measure(GRPO(**free, tis_cap=1e9), x).grad_logp_BT
+    expected = -x.adv_BT * (x.logp_BT - x.rollout_BT).exp() / x.denominators.tokens
+    torch.testing.assert_close(corrected, expected.masked_fill(~x.mask_BT, 0.0))
 
 
 SCHEDULED = {
@@ -315,8 +365,9 @@ def test_the_published_grpo_opsd_does_not_depend_on_the_teacher() -> None:
 
 def test_reductions_agree_when_there_is_one_token_per_sequence() -> None:
     x = random_inputs(0, length=1)
-    for reduction in ("sequence", "micro-batch-mean"):
-        assert_same(GRPO(), GRPO(reduction=reduction), x)
+    for reduction in ("sequence", "constant-length", "micro-batch-mean"):
+        assert_same(GRPO(), GRPO(reduction=reduction, max_length=1), x)
+    assert_same(GRPO(), GRPO(ratio="sequence"), x)
 
 
 def test_micro_batch_mean_is_the_published_one() -> None:
@@ -440,6 +491,9 @@ def test_a_missing_stream_is_named(name: str) -> None:
         ("sdar", {"coef": "0.01 -> 0"}, "'0.01 -> 0' is neither a number nor a schedule"),
         ("sdar", {"coef": math.nan}, "objective.coef must be at least 0"),
         ("grpo", {"reduction": "tokens"}, "unknown reduction 'tokens': did you mean 'token'"),
+        ("grpo", {"reduction": "constant-length"}, "needs objective.max_length"),
+        ("grpo", {"ratio": "sequences"}, "unknown ratio 'sequences': did you mean 'sequence'"),
+        ("grpo", {"tis_cap": -1.0}, "objective.tis_cap must be at least 0"),
         ("grpo", {"clip_low": 1.5}, "objective.clip_low must be between 0 and 1"),
         ("grpo", {"dual_clip": 0.5}, "objective.dual_clip must be at least 1"),
         ("rlsd", {"lam": 2.0}, "objective.lam must be between 0 and 1"),
@@ -456,6 +510,8 @@ def test_a_zero_coefficient_drops_its_stream() -> None:
     assert GRPO().needs == {Stream.OLD, Stream.REF, Stream.ENTROPY}
     assert GRPO(kl_coef=0.0, entropy_coef=0.0).needs == {Stream.OLD}
     assert SDAR(pg_coef=0.0, kl_coef=0.0, entropy_coef=0.0).needs == {Stream.TEACHER}
+    assert Stream.ROLLOUT in GRPO(tis_cap=2.0).needs
+    assert Stream.ROLLOUT not in GRPO(tis_cap=2.0, pg_coef=0.0).needs
     assert Stream.ENTROPY in SDAR(entropy_coef=0.0, gate="student-entropy").needs
 
 

@@ -124,6 +124,7 @@ def test_search_qa_as_published() -> None:
         ({"rollout": RolloutConfig(group_size=1)}, "rollout.group_size is 1"),
         ({"rollout": RolloutConfig(tasks_per_step=9), "env": AlfworldSpec(num_train=8)}, "has 8 tasks"),
         ({"env": AlfworldSpec(data="/nowhere")}, "/nowhere"),
+        ({"objective": SDAR(tis_cap=2.0)}, "train.old_logps takes the engine's for both"),
         ({"trackers": ("wandbb",)}, "unknown tracker 'wandbb'"),
         ({"out": Path("/proc/runs")}, "cannot write to /proc/runs"),
     ],

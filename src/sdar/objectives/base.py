@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sdar.errors import ConfigError, DataError
 from sdar.ops.divergences import k3
-from sdar.ops.ratios import importance_ratio, is_clipped, ppo_clip
+from sdar.ops.ratios import is_clipped, ppo_clip, ratios, truncated_weight
 from sdar.ops.reduce import Denominators, WeightedSum, reductions, weighted
 from sdar.registry import Registry
 from sdar.schedules import Coef, parse
@@ -31,6 +31,8 @@ class Stream(StrEnum):
 
     OLD = "old"
     """Log-probs at the start of the step (the behaviour policy)."""
+    ROLLOUT = "rollout"
+    """Log-probs that the engine gave when it sampled."""
     REF = "ref"
     """Log-probs of the frozen reference policy."""
     TEACHER = "teacher"
@@ -72,6 +74,7 @@ class LossInputs:
     adv_BT: Tensor
     turn_BT: Tensor
     old_BT: Tensor | None = None
+    rollout_BT: Tensor | None = None
     ref_BT: Tensor | None = None
     teacher_BT: Tensor | None = None
     teacher_mask_BT: Tensor | None = None
@@ -145,10 +148,15 @@ class Objective(ABC):
     """Whether the student itself sees the skills, in training and at test time."""
 
     reduction: str = "token"
-    """How per-token losses become one number: token, sequence, or micro-batch-mean (reproduction only)."""
+    """How per-token losses become one number: token, sequence, constant-length, or micro-batch-mean
+    (reproduction only)."""
+    max_length: int = 0
+    """What `constant-length` divides a sequence's sum by, best the most tokens that the policy can choose."""
 
     def __post_init__(self) -> None:
         check_name(reductions, self.reduction)
+        if self.reduction == "constant-length" and self.max_length < 1:
+            raise ConfigError("objective.reduction 'constant-length' needs objective.max_length, at least 1")
 
     @property
     @abstractmethod
@@ -170,24 +178,33 @@ class Objective(ABC):
 
     def reduce(self, token_BT: Tensor, x: LossInputs) -> Tensor:
         """The scalar loss of per-token losses, by the named reduction."""
-        return reductions[self.reduction](token_BT, x.mask_BT, x.denominators)
+        denominators = x.denominators._replace(length=float(self.max_length))
+        return reductions[self.reduction](token_BT, x.mask_BT, denominators)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient(Objective):
     """The GRPO term: clipped policy gradient, KL to the reference policy, entropy bonus.
 
-    pg_coef * ppo_clip(rho, A) + kl_coef * clamp(k3(logp, ref), -10, 10) - entropy_coef * H, per policy token.
+        pg_coef * w * ppo_clip(rho, A) + kl_coef * clamp(k3(logp, ref), -10, 10) - entropy_coef * H
+
+    per policy token. rho is the ratio to the behaviour policy of the token, or of its sequence; w is 1, or
+    with `tis_cap` the truncated importance weight of an engine that samples from a slightly other policy.
     """
 
     pg_coef: Coef = 1.0
     """Weight of the clipped policy gradient; 0 leaves it out, with its `old` stream."""
+    ratio: str = "token"
+    """Whose ratio to the behaviour policy is clipped: token, or sequence (GSPO; clip at about 3e-4 then)."""
     clip_low: float = 0.2
     """The ratio is clipped below 1 - clip_low when the advantage is negative."""
     clip_high: float = 0.2
     """The ratio is clipped above 1 + clip_high when the advantage is positive."""
     dual_clip: float = 3.0
     """Largest ratio that still counts when the advantage is negative."""
+    tis_cap: float = 0.0
+    """Largest weight that corrects for the engine's log-probs (2 is usual); 0 corrects nothing. It needs
+    train.old_logps = "recompute"."""
     kl_coef: Coef = 0.01
     """Weight of the KL divergence to the reference policy; 0 leaves it out, with its `ref` stream."""
     entropy_coef: Coef = 0.001
@@ -195,14 +212,20 @@ class PolicyGradient(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, 0.0, math.inf, "pg_coef", "kl_coef", "entropy_coef", "clip_high")
+        check_name(ratios, self.ratio)
+        check_range(self, 0.0, math.inf, "pg_coef", "kl_coef", "entropy_coef", "clip_high", "tis_cap")
         check_range(self, 0.0, 1.0, "clip_low")
         check_range(self, 1.0, math.inf, "dual_clip")
 
     @property
     def needs(self) -> frozenset[Stream]:
-        """`old`, `ref` and `entropy`, each as long as its coefficient is not 0."""
-        coefs = {Stream.OLD: self.pg_coef, Stream.REF: self.kl_coef, Stream.ENTROPY: self.entropy_coef}
+        """`old`, `rollout`, `ref` and `entropy`, each as long as its coefficient is not 0."""
+        coefs = {
+            Stream.OLD: self.pg_coef,
+            Stream.ROLLOUT: self.pg_coef and self.tis_cap,
+            Stream.REF: self.kl_coef,
+            Stream.ENTROPY: self.entropy_coef,
+        }
         return frozenset(stream for stream, coef in coefs.items() if coef)
 
     def policy_term(self, x: LossInputs, adv_BT: Tensor) -> tuple[Tensor, dict[str, WeightedSum]]:
@@ -210,9 +233,14 @@ class PolicyGradient(Objective):
         token_BT = torch.zeros_like(x.logp_BT)
         metrics: dict[str, WeightedSum] = {}
         if self.pg_coef:
-            ratio_BT = importance_ratio(x.logp_BT, x.stream(Stream.OLD))
+            old_BT = x.stream(Stream.OLD)
+            ratio_BT = ratios[self.ratio](x.logp_BT, old_BT, x.mask_BT)
             clip = (self.clip_low, self.clip_high, self.dual_clip)
             pg_BT = ppo_clip(ratio_BT, adv_BT, *clip)
+            if self.tis_cap:
+                weight_BT = truncated_weight(old_BT, x.stream(Stream.ROLLOUT), self.tis_cap)
+                pg_BT = weight_BT * pg_BT
+                metrics["policy/tis_weight"] = weighted(weight_BT, x.mask_BT)
             token_BT = token_BT + self.at(self.pg_coef, x) * pg_BT
             metrics["policy/loss"] = weighted(pg_BT, x.mask_BT)
             metrics["policy/ratio_mean"] = weighted(ratio_BT, x.mask_BT)

@@ -115,6 +115,7 @@ def random_inputs(
         teacher_entropy_BT=normal(1.0).abs(),
         teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
+        rollout_BT=logp_BT + normal(spread),
         denominators=Denominators(int(mask_BT.sum()), rows, 1),
         step=step,
     )

@@ -50,6 +50,7 @@ def _expected(objective: Any, x: Tensors, counts: Denominators, token: Token) ->
     weight_BT = {
         "token": mask_BT / counts.tokens,
         "sequence": mask_BT / mask_BT.sum(1, keepdims=True).clip(1) / counts.sequences,
+        "constant-length": mask_BT / counts.sequences / max(objective.max_length, 1),
         "micro-batch-mean": mask_BT / mask_BT.sum() / max(counts.micro_batches, 1),
     }[objective.reduction]
     value_BT, d_logp_BT, d_entropy_BT = (weight_BT * part_BT for part_BT in token[:3])
@@ -58,14 +59,23 @@ def _expected(objective: Any, x: Tensors, counts: Denominators, token: Token) ->
 
 
 def _policy(objective: Any, x: Tensors, adv_BT: np.ndarray) -> Token:
-    """The GRPO term. Between its clips, d(-A r) = -A r and d k3(logp, ref) = 1 - exp(ref - logp)."""
+    """The GRPO term. Between its clips, d(-A r) = -A r and d k3(logp, ref) = 1 - exp(ref - logp).
+
+    So it is for the ratio of a sequence too: each token's share of it is taken for its own.
+    """
     drift_BT = x["logp_BT"] - x["old_BT"]
+    if objective.ratio == "sequence":
+        rows = zip(drift_BT, x["mask_BT"], strict=True)
+        drift_BT = np.stack([np.full(mask_T.shape, drift_T[mask_T].mean()) for drift_T, mask_T in rows])
     ratio_BT = np.exp(np.minimum(drift_BT, 20))
     floor_BT = np.where(adv_BT < 0, 1 - objective.clip_low, 0)
     ceiling_BT = np.where(adv_BT < 0, objective.dual_clip, 1 + objective.clip_high)
     free_BT = (ratio_BT > floor_BT) & (ratio_BT < ceiling_BT) & (drift_BT < 20)
     clipped_BT = np.minimum(np.maximum(ratio_BT, floor_BT), ceiling_BT)
-    surrogate = Token(-adv_BT * clipped_BT, -adv_BT * ratio_BT * free_BT)
+    weight_BT = np.ones_like(adv_BT)
+    if objective.tis_cap:
+        weight_BT = np.exp(np.minimum(x["old_BT"] - x["rollout_BT"], np.log(objective.tis_cap)))
+    surrogate = Token(-weight_BT * adv_BT * clipped_BT, -weight_BT * adv_BT * ratio_BT * free_BT)
 
     distance_BT = x["ref_BT"] - x["logp_BT"]
     growth_BT = np.exp(np.minimum(distance_BT, 20))

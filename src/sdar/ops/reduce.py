@@ -1,8 +1,7 @@
 """Sums over policy tokens with batch-global denominators, and metrics that add up exactly.
 
-A reduction turns per-token losses into the loss of one micro-batch. `token` and `sequence` divide by counts
-of the whole optimizer batch, so the summed gradient does not depend on how the batch is cut;
-`micro-batch-mean` does.
+A reduction turns per-token losses into the loss of one micro-batch. All but `micro-batch-mean` divide by
+counts of the whole optimizer batch, so the summed gradient does not depend on how the batch is cut.
 """
 
 from collections.abc import Callable
@@ -17,13 +16,14 @@ from sdar.registry import Registry
 class Denominators(NamedTuple):
     """Counts over the whole optimizer batch, all ranks.
 
-    Policy tokens; sequences with at least one of them; and micro-batches, which only the reproduction mode
-    `micro-batch-mean` reads (0: not counted).
+    Policy tokens; sequences with at least one of them; micro-batches, which only the reproduction mode
+    `micro-batch-mean` reads (0: not counted); and the constant that `constant-length` divides by.
     """
 
     tokens: float
     sequences: float
     micro_batches: float = 0.0
+    length: float = 1.0
 
 
 class WeightedSum(NamedTuple):
@@ -58,6 +58,15 @@ def sequence_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators)
     """Mean over sequences of each sequence's token mean; this micro-batch's share of it."""
     mean_B = masked(token_BT, mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)
     return mean_B.sum() / max(denominators.sequences, 1.0)
+
+
+@reductions.register("constant-length")
+def constant_length(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
+    """Mean over sequences of each one's sum over a constant length: no sequence's length weighs its tokens.
+
+    Source: Dr. GRPO, arXiv 2503.20783.
+    """
+    return masked(token_BT, mask_BT).sum() / max(denominators.sequences, 1.0) / denominators.length
 
 
 @reductions.register("micro-batch-mean")

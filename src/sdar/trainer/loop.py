@@ -194,6 +194,8 @@ class Trainer:
     def _score(self, batch: Batch) -> None:
         """Fill in the streams that the objective needs, all at the weights of the start of the step."""
         needs = self.learner.objective.needs
+        if Stream.ROLLOUT in needs:
+            batch.streams[Stream.ROLLOUT] = batch.rollout_M
         for stream in (Stream.OLD, Stream.REF, Stream.TEACHER):
             if stream is Stream.OLD and self.config.old_logps is OldLogps.ROLLOUT:
                 batch.streams[stream] = batch.rollout_M

@@ -15,11 +15,12 @@ MASK_BT = torch.tensor([[True, True, False], [True, False, False]])
     [
         ("token", 10 / 20),  # 1 + 3 + 6 over the 20 tokens of the whole batch
         ("sequence", (2 + 6) / 5),  # means of the rows over 5 sequences
+        ("constant-length", 10 / 5 / 8),  # sums over 5 sequences and 8 tokens, however many they have
         ("micro-batch-mean", 10 / 3 / 4),  # mean of this micro-batch over 4 of them
     ],
 )
 def test_reductions_by_hand(name: str, loss: float) -> None:
-    assert reductions[name](TOKEN_BT, MASK_BT, Denominators(20, 5, 4)).item() == pytest.approx(loss)
+    assert reductions[name](TOKEN_BT, MASK_BT, Denominators(20, 5, 4, 8)).item() == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("name", list(reductions))
