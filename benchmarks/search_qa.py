@@ -91,7 +91,8 @@ def serve(corpus: Path, queries: list[str]) -> dict[str, Any]:
 
     from sdar.envs.search_qa.server import make_app
 
-    server = uvicorn.Server(uvicorn.Config(make_app(BM25Config().open(corpus)), port=0, log_level="error"))
+    app = make_app(BM25Config().open(corpus), top_k=3, max_batch=256)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

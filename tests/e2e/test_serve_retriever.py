@@ -11,6 +11,7 @@ import pytest
 
 import sdar
 from sdar.cli import main
+from sdar.envs.search_qa import server
 from sdar.envs.search_qa.http import HttpConfig
 
 pytest.importorskip("starlette", reason="pip install 'sdar[retrieval]'")
@@ -31,17 +32,27 @@ def corpus(tmp_path: Path) -> Path:
 def test_the_command_serves_both_dialects_until_it_is_stopped(corpus: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(Path(sdar.__file__).parents[1]), "SDAR_DATA": str(corpus / "cache")}
     command = [sys.executable, "-m", "sdar", "serve-retriever", "--port", "0", "--env.data", str(corpus)]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as running:
         try:
-            assert server.stdout is not None
-            url = server.stdout.readline().strip()
+            assert running.stdout is not None
+            url = running.stdout.readline().strip()
             for dialect in ("query", "queries"):
                 client = HttpConfig(urls=(url,), dialect=dialect).open(None)
                 found = client.search([f"{town} town" for town in TOWNS], 1)
                 assert [passages[0].title for passages in found] == [f'"{town}"' for town in TOWNS]
         finally:
-            server.send_signal(signal.SIGINT)
-    assert server.returncode == 130
+            running.send_signal(signal.SIGINT)
+    assert running.returncode == 130
+
+
+def test_what_is_not_installed_is_said_before_an_index_is_built(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SDAR_DATA", str(corpus / "cache"))
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    assert main(["serve-retriever", "--env.data", str(corpus)]) == 2
+    assert "needs starlette and uvicorn: pip install 'sdar[retrieval]'" in capsys.readouterr().err
+    assert not (corpus / "cache").exists()
 
 
 @pytest.mark.parametrize(

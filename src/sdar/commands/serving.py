@@ -28,14 +28,16 @@ def serve_retriever(words: list[str], options: ServeOptions, flags: Layer) -> in
     What searches is chosen like for a run: --env.data DIRECTORY, --env.retriever NAME, or recipes. A run uses
     the server with --env.retriever http --env.retriever.urls ADDRESS.
     """
-    from sdar.envs.search_qa.server import make_app, serve
+    from sdar.envs.search_qa.server import bind, make_app, require_server, serve
     from sdar.envs.search_qa.spec import SearchQASpec
 
     base = Layer("sdar serve-retriever", {"env": {"name": "search_qa"}})
     spec = configure([base, *(read_toml(Path(word)) for word in words)], flags, ServeOptions).env
     if not isinstance(spec, SearchQASpec):
         raise ConfigError("sdar serve-retriever searches for the environment search_qa only")
+    require_server()
     spec.retriever.require(spec.corpus)
-    app = make_app(spec.retriever.open(spec.corpus), top_k=options.top_k, max_batch=options.max_batch)
-    serve(app, options.host, options.port, say)
+    with bind(options.host, options.port) as bound:
+        retriever = spec.retriever.open(spec.corpus)
+        serve(make_app(retriever, top_k=options.top_k, max_batch=options.max_batch), bound, say)
     return 0

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever
@@ -23,41 +24,51 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
 
-TOP_K = 3
 MOST = 1_000
 """Queries, and passages for a query, that a request may ask for."""
 
 Found = list[tuple[Passage, ...]]
 
 
-def serve(app: "Starlette", host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve `app` until the process is told to stop; port 0 takes a free one.
+def bind(host: str, port: int) -> socket.socket:
+    """A socket with that address; port 0 takes a free one. Raises `ConfigError` where that cannot be had."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+    return bound
 
-    `on_ready` is told the address of `/retrieve` once requests get through. Raises `ConfigError` for an
-    address that cannot be listened on.
-    """
+
+def serve(app: "Starlette", bound: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Serve `app` until the process is told to stop. `on_ready` is told the address of `/retrieve`."""
     import uvicorn
 
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
-    with listening:
-        shown = f"[{host}]" if ":" in host else host
-        on_ready(f"http://{shown}:{listening.getsockname()[1]}/retrieve")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])
+    bound.listen()
+    host, port = bound.getsockname()[:2]
+    on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/retrieve")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([bound])
 
 
-def make_app(retriever: Retriever, *, top_k: int = TOP_K, max_batch: int = 256) -> "Starlette":
-    """The server as an ASGI application. Raises `ConfigError` without Starlette and uvicorn."""
-    try:
-        import uvicorn  # noqa: F401 - so that what is missing is said at once
-        from starlette.applications import Starlette
-        from starlette.responses import JSONResponse
-        from starlette.routing import Route
-    except ImportError as error:
-        raise ConfigError(f"serving a retriever needs {error.name}: pip install 'sdar[retrieval]'") from None
+def require_server() -> None:
+    """Raise `ConfigError` without Starlette and uvicorn."""
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
+        needed = " and ".join(missing)
+        raise ConfigError(f"serving a retriever needs {needed}: pip install 'sdar[retrieval]'")
+
+
+def make_app(retriever: Retriever, *, top_k: int, max_batch: int) -> "Starlette":
+    """The server as an ASGI application.
+
+    `top_k` passages are found for a query whose request does not say how many; after `max_batch` queries a
+    search is full.
+    """
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
     batcher = Batcher(retriever, max_batch)
 
     async def retrieve(request: "Request") -> "JSONResponse":

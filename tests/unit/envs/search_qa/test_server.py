@@ -62,7 +62,7 @@ def engine(world):
 
 @pytest.fixture(scope="module")
 def url(engine):
-    with Running(make_app(engine, max_batch=16)) as address:
+    with Running(make_app(engine, top_k=3, max_batch=16)) as address:
         yield address
 
 
