@@ -1,14 +1,25 @@
 """Every format that run directories had can still be read; `tests/data/run-format-N` is a run of format N."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from tests.unit.test_runlog import TRAJECTORY
 
 from sdar.config import read_toml
 from sdar.recipe import load_config
 from sdar.report import draw_learning_curve, results
-from sdar.runlog import FORMAT, RunDir, read_metrics, read_trajectories, trajectory_steps
+from sdar.runlog import (
+    FORMAT,
+    Notes,
+    RunDir,
+    episode_record,
+    read_metrics,
+    read_trajectories,
+    trajectory_record,
+    trajectory_steps,
+)
 
 KEPT = sorted((Path(__file__).parents[1] / "data").glob("run-format-*"))
 FIELDS = {"task", "kind", "index", "goal", "context", "success", "reward", "end", "skills", "turns"}
@@ -54,3 +65,21 @@ def test_going_on_with_the_run(run: RunDir) -> None:
     run.truncate_after(1)
     assert [line["step"] for line in read_metrics(run)] == [0, 1]
     assert trajectory_steps(run) == [1]
+
+
+def test_the_page_names_every_key(run: RunDir, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "run_directory.md").read_text(encoding="utf-8")
+    texts = {"pieces": [[""]] * 2, "prompts": [""] * 2, "teacher_prompts": [""] * 2}
+    trajectory = trajectory_record(TRAJECTORY, Notes(**texts))
+    result = results(run)[2].to_json()
+    written = {
+        "meta.json": RunDir.create(tmp_path, "new", "").meta,
+        "An episode": episode_record(TRAJECTORY, (), 0.0),
+        "A trajectory": trajectory | trajectory["turns"][0],
+        "An evaluation": result | result["outcomes"][0],
+    }
+    for title, record in written.items():
+        section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert set(record) - set(re.findall(r"`(\w+)`", section)) == set(), title
+    assert f'"format": {FORMAT}' in page
+    assert f"| {FORMAT} |" in page
