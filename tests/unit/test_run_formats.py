@@ -20,6 +20,7 @@ from sdar.runlog import (
     trajectory_record,
     trajectory_steps,
 )
+from sdar.viewer.index import Index
 
 KEPT = sorted((Path(__file__).parents[1] / "data").glob("run-format-*"))
 FIELDS = {"task", "kind", "index", "goal", "context", "success", "reward", "end", "skills", "turns"}
@@ -65,6 +66,15 @@ def test_going_on_with_the_run(run: RunDir) -> None:
     run.truncate_after(1)
     assert [line["step"] for line in read_metrics(run)] == [0, 1]
     assert trajectory_steps(run) == [1]
+
+
+def test_the_viewer(run: RunDir) -> None:
+    index = Index(run)
+    index.refresh()
+    assert index.problems == {}
+    assert {row["step"] for row in index.rows} == {1, 2}
+    assert index.episode(2, 0)["turns"]
+    assert len(index.lines) == 3
 
 
 def test_the_page_names_every_key(run: RunDir, tmp_path: Path) -> None:
