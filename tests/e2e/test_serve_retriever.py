@@ -62,6 +62,8 @@ def test_what_is_not_installed_is_said_before_an_index_is_built(
         ("", "there is no corpus"),
         ("--env.retriever bm26", "unknown retriever 'bm26': did you mean 'bm25'?"),
         ("--env.data {corpus} --host 192.0.2.1", "cannot listen on 192.0.2.1, port 8000"),
+        ("--port 65536", "--port must be between 0 and 65535, not 65536"),
+        ("--max-batch 0", "max_batch must be at least 1, not 0"),
         ("--prot 80", "--prot: unknown setting: did you mean --port?"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from sdar.commands.base import configure, say
 from sdar.config import Layer, read_toml
 from sdar.errors import ConfigError
+from sdar.values import check_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,11 @@ class ServeOptions:
     """Passages for a query whose request does not say how many."""
     max_batch: int = 256
     """Queries after which a search is full."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port must be between 0 and 65535, not {self.port}")
+        check_least(self, "sdar serve-retriever", top_k=1, max_batch=1)
 
 
 def serve_retriever(words: list[str], options: ServeOptions, flags: Layer) -> int:
