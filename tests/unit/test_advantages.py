@@ -1,6 +1,7 @@
 """Advantages worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,43 @@ def test_equal_returns_and_single_trajectories_give_zero(estimator: str, reward:
     assert flat(of(trajectory(reward, "vv"), estimator=estimator)) == [0, 0]
 
 
+def walk(*steps: tuple[str, float, bool]) -> Trajectory:
+    """An episode of (observation, reward, valid)."""
+    plain = trajectory(0, "v" * len(steps))
+    turns = tuple(
+        replace(turn, observation=Observation(text), reward=reward, valid=valid)
+        for turn, (text, reward, valid) in zip(plain.turns, steps, strict=True)
+    )
+    return replace(plain, turns=turns)
+
+
+def test_gigpo_by_hand() -> None:
+    """Two episodes of one task; A is met three times, once twice by the same one, and D by nobody else.
+
+    Returns at discount 0.5:   first:  A 0 + 0.5 * 1 = 0.5,  B 0 + 0.5 * 2 = 1,  A 2
+                               second: A 0 + 0.5 * 0 = 0,    B 0 - 0.1 (invalid),  D 0
+    """
+    first = walk(("A", 0.0, True), ("B", 0.0, True), ("A", 2.0, True))
+    second = walk(("A", 0.0, True), ("B", 0.0, False), ("D", 0.0, True))
+    settings = {"estimator": "group-mean", "invalid_penalty": 0.1, "discount": 0.5}
+    rows = of(first, second, statistics="gigpo", step_weight=2.0, **settings)
+    episode = (2.0 + 0.1) / 2  # returns 2 and -0.1
+    mean_a, mean_b = (0.5 + 2.0 + 0.0) / 3, (1.0 - 0.1) / 2
+    assert rows == [
+        pytest.approx((episode + 2 * (0.5 - mean_a), episode + 2 * (1 - mean_b), episode + 2 * (2 - mean_a))),
+        pytest.approx((-episode + 2 * (0 - mean_a), -episode + 2 * (-0.1 - mean_b), -episode)),
+    ]
+    assert of(first, second, statistics="gigpo", step_weight=0.0, **settings) == of(first, second, **settings)
+
+
+def test_gigpo_divides_by_the_spread_of_each_anchor() -> None:
+    group = [walk(("A", 1.0, True)), walk(("A", 0.0, True)), walk(("B", 0.0, True))]
+    rows = flat(of(*group, statistics="gigpo", invalid_penalty=0.0))
+    episode = [2 / math.sqrt(3), -1 / math.sqrt(3), -1 / math.sqrt(3)]  # mean 1/3, std 1/sqrt(3)
+    turn = [math.sqrt(0.5), -math.sqrt(0.5), 0.0]
+    assert rows == pytest.approx([a + b for a, b in zip(episode, turn, strict=True)], rel=1e-5)
+
+
 def test_groups_are_compared_apart_and_kept_in_order() -> None:
     easy = Group(TASK, [trajectory(1, "v"), trajectory(0, "v")])
     hard = Group(TASK, [trajectory(0, "v"), trajectory(0, "vv")])
@@ -100,6 +138,10 @@ def test_an_episode_without_turns_counts_in_its_group_and_gets_nothing() -> None
         (0.0,),
         (),
     ]
+    assert of(trajectory(1, "v"), trajectory(0, ""), statistics="gigpo", estimator="group-mean") == [
+        (0.5,),
+        (),
+    ]
     assert of() == []
 
 
@@ -109,6 +151,8 @@ def test_an_episode_without_turns_counts_in_its_group_and_gets_nothing() -> None
         ({"estimator": "group-sdt"}, "did you mean 'group-std'"),
         ({"statistics": "turns"}, "did you mean 'turn'"),
         ({"estimator": "leave-one-out", "statistics": "turn"}, "needs statistics 'episode'"),
+        ({"step_weight": -1.0}, "step_weight must be 0 or more"),
+        ({"discount": 1.5}, "discount must be between 0 and 1"),
         ({"invalid_penalty": -1.0}, "invalid_penalty must be 0 or more"),
     ],
 )
