@@ -29,7 +29,14 @@ ROOT = Path(__file__).parents[1]
 SWEEPS = {
     "coef": ("coef-0.001", "", "coef-0.1", "coef-1"),
     "beta": ("beta-0", "beta-1", "", "beta-10"),
-    "gate": ("", "gate-constant", "gate-hard", "gate-student-entropy"),
+    "gate": (
+        "",
+        "gate-constant",
+        "gate-hard",
+        "gate-student-entropy",
+        "gate-teacher-entropy",
+        "gate-soft-or",
+    ),
 }
 """Axis -> its values in order; empty stands for the default of SDAR."""
 DEFAULTS = {"coef": "coef-0.01", "beta": "beta-5", "gate": "gate-gap"}

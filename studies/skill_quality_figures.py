@@ -120,7 +120,7 @@ def draw_sweeps(path: Path, sweeps: Mapping[str, Mapping[str, Interval]], grpo: 
             axes.vlines(range(len(found)), low, high, color=COLOURS["sdar"], linewidth=1.2)
             axes.plot(range(len(found)), value, "o", color=COLOURS["sdar"], markersize=5)
             names = [name.removeprefix(f"{axis}-") for name in found]
-            axes.set_xticks(range(len(found)), names, fontsize=8)
+            axes.set_xticks(range(len(found)), [name.replace("-", "\n") for name in names], fontsize=8)
         frame(axes, "", axis)
     figure.axes[0].set(ylabel="success on the panel, %", ylim=(0, None))
     save(figure, path)
