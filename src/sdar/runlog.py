@@ -3,8 +3,8 @@
     meta.json                       format, id, creation time, command line, versions of Python and packages
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
-    trajectories/step-000001.jsonl.gz   one object an episode, see `trajectory_record`
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `episode_record`
+    trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `trajectory_record`
     eval/step-000000.json           the fixed panel at that step, see `sdar.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
     checkpoints/                    model, tokenizer and trainer state

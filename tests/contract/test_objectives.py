@@ -209,6 +209,15 @@ class UnmaskedMetric(GRPO):
         return LossOutput(loss, {"policy/logp": weighted(x.logp_BT, torch.ones_like(x.mask_BT))})
 
 
+@dataclass(frozen=True, kw_only=True)
+class LiveStream(GRPO):
+    """Shows a stream with its graph attached, and one number in place of one for each token."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        loss, metrics, _ = super().loss(x)
+        return LossOutput(loss, metrics, {"live": x.logp_BT, "mean": x.adv_BT.mean()})
+
+
 @pytest.mark.parametrize(
     ("broken", "caught_by"),
     [
@@ -222,6 +231,7 @@ class UnmaskedMetric(GRPO):
         (LiveMetric, {"metrics"}),
         (MeanMetric, {"metrics"}),
         (UnmaskedMetric, {"metrics"}),
+        (LiveStream, {"streams"}),
         (CodeAsSetting, {"settings"}),
     ],
 )

@@ -263,6 +263,18 @@ def _metrics(objective: Objective) -> Iterator[str]:
                 yield f"metric '{name}' reads masked tokens or does not add up over micro-batches"
 
 
+def _streams(objective: Objective) -> Iterator[str]:
+    """What is shown token by token has the batch's shape, carries no gradient, and is finite."""
+    x = random_inputs(8, dropped=True)
+    for name, value_BT in objective.loss(_live(x)).streams.items():
+        if value_BT.shape != x.mask_BT.shape:
+            yield f"stream '{name}' has shape {tuple(value_BT.shape)}, not [sequences, tokens]"
+        elif value_BT.requires_grad:
+            yield f"stream '{name}' carries gradient"
+        elif not value_BT[x.mask_BT].isfinite().all():
+            yield f"stream '{name}' is not finite"
+
+
 def _settings(objective: Objective) -> Iterator[str]:
     """Settings are plain values: written and read back they give the same objective."""
     try:
@@ -281,6 +293,7 @@ CHECKS: Mapping[str, Callable[[Objective], Iterator[str]]] = {
     "permutation": _permutation,
     "needs": _needs,
     "metrics": _metrics,
+    "streams": _streams,
     "settings": _settings,
 }
 """Each check yields the reasons to fail; the docstring of its function says what it asserts."""

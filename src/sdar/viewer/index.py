@@ -88,14 +88,12 @@ class Index:
 
     def _refresh_step(self, step: int) -> None:
         try:
-            kept = _lines(self._inside(self._file(step)))
-            short = self.run.episodes_file(step)
-            rows = _lines(self._inside(short)) if short.exists() else [_summary(record) for record in kept]
-            places = {(record["task"], record["index"]): place for place, record in enumerate(kept)}
-            for row in rows:
-                place = places.get((row["task"], row["index"]))
-                goal = row.get("goal", "" if place is None else kept[place]["goal"])
-                self.rows.append({**row, "step": step, "goal": goal, "place": place})
+            file, short = self._inside(self._file(step)), self.run.episodes_file(step)
+            rows = _lines(self._inside(short)) if short.exists() else list(map(_summary, _lines(file)))
+            kept = gzip.decompress(file.read_bytes()).count(b"\n")
+            for number, row in enumerate(rows):
+                place = number if number < kept else None
+                self.rows.append({"goal": "", **row, "step": step, "place": place})
         except (DataError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.problems[f"step {step}"] = f"{type(error).__name__}: {error}"
 

@@ -59,7 +59,7 @@ def test_only_what_is_new_is_read(index: Index, monkeypatch: pytest.MonkeyPatch)
     assert opened == []
     add_step(index.run, 3)
     index.refresh()
-    assert opened == ["step-000003.jsonl.gz"] * 2
+    assert opened == ["step-000003.jsonl.gz"]
     assert (len(index.rows), len(index.lines), index.generation) == (12, 3, 0)
 
 
