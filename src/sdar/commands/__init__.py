@@ -28,6 +28,6 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
-    "skills": Command(skills, "(show | check | stats | import) ...", settings=True),
+    "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),
     "serve-retriever": Command(serve_retriever, "[RECIPE.toml ...]", ServeOptions, settings=True),
 }

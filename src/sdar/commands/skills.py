@@ -19,7 +19,8 @@ def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
     show BANK: the skills with their summaries. check BANK: every broken file and, with --env NAME, every kind
     of its tasks without a skill. stats RUN: how often each skill was seen, the mean gap, and success with and
     without it. import SOURCE TARGET: a published bank (a directory with skill_mapping.json, or a JSON file)
-    becomes a directory of ours; --env NAME fits it to the environment's kinds.
+    becomes a directory of ours; --env NAME fits it to the environment's kinds. distil RUN TARGET: a bank
+    out of the run's own recorded episodes.
     """
     verb, *rest = words or [""]
     if verb not in VERBS:
@@ -83,11 +84,27 @@ def import_bank(source: str, target: str, flags: Layer) -> int:
     return 0
 
 
+def distil(run: str, target: str, flags: Layer) -> int:
+    """Save a bank made of a run's recorded episodes."""
+    from sdar.runlog import read_trajectories, trajectory_steps
+    from sdar.skills.distil import distil
+
+    found = find_run(run, runs_dir(flags))
+    records = (record for step in trajectory_steps(found) for record in read_trajectories(found, step))
+    bank = distil(records, Path(target).name)
+    bank.save(Path(target))
+    for skill in bank.skills:
+        say(f"{skill.name}: {skill.summary}")
+    say(target)
+    return 0
+
+
 VERBS: Mapping[str, tuple[str, Callable[..., int]]] = {
     "show": ("BANK", show),
     "check": ("BANK", check),
     "stats": ("RUN", stats),
     "import": ("SOURCE TARGET", import_bank),
+    "distil": ("RUN TARGET", distil),
 }
 
 
