@@ -105,7 +105,7 @@ statistics: Registry[Statistics] = Registry("advantage statistics")
 
 @statistics.register("episode")
 def by_episode(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[tuple[float, ...]]:
-    """Episodes are compared by their return; all turns of one get its advantage. Source: this package."""
+    """Episodes are compared by their return; all turns of one get its advantage."""
     scores = [
         trajectory.reward - config.invalid_penalty * trajectory.num_invalid for trajectory in trajectories
     ]

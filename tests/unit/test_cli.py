@@ -230,6 +230,38 @@ def test_list_and_check_and_doctor(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "PASS  oracle" in capsys.readouterr().out
 
 
+def test_what_is_listed_says_where_it_is_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    groups = [
+        "objectives",
+        "gates",
+        "divergences",
+        "teachers",
+        "retrievals",
+        "retrievers",
+        "envs",
+        "statistics",
+    ]
+    assert main(["list", *groups]) == 0
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    listed = {name: text for name, *text in rows}
+    sources = {
+        "skill-sd": "arXiv 2604.10674",
+        "gap": "arXiv 2605.15155",
+        "top-q": "this package",
+        "forward-kl": "arXiv 1503.02531",
+        "ema": "arXiv 1703.01780",
+        "ucb": "arXiv 2605.15155",
+        "http": "arXiv 2503.09516",
+        "alfworld": "arXiv 2010.03768",
+        "gigpo": "arXiv 2505.10978",
+    }
+    for name, source in sources.items():
+        assert source in listed[name][0], name
+
+
 def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDAR_DATA", str(tmp_path / "data"))

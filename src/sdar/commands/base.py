@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,22 @@ def say(text: str) -> None:
 def first_line(item: object) -> str:
     """The first sentence of a docstring's first line."""
     return (inspect.getdoc(item) or "").partition("\n")[0].partition(". ")[0].removesuffix(".")
+
+
+def source_of(item: object) -> str:
+    """What the docstring names after `Source:`, up to its first paper or address; else the code's package.
+
+    >>> from sdar.objectives.grpo import GRPO
+    >>> source_of(GRPO), source_of(source_of)
+    ('Shao et al. 2024, DeepSeekMath, arXiv 2402.03300', 'this package')
+    """
+    found = re.search(r"Sources?:\s(.*?)(?:\n\n|\Z)", inspect.getdoc(item) or "", re.DOTALL)
+    if found:
+        text = " ".join(found[1].split())
+        work = re.match(r".*?(?:arXiv \d{4}\.\d{5}|https?://[^\s,;)]*[^\s,;).])", text)
+        return work[0] if work else text.partition(". ")[0].removesuffix(".")
+    module = getattr(item, "__module__", "")
+    return "this package" if module.partition(".")[0] == "sdar" else module
 
 
 def configure(recipes: Sequence[Layer], flags: Layer, options: type | None = None) -> "RunConfig":

@@ -4,14 +4,16 @@ import importlib.util
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say
+from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
 from sdar.config import Layer
 from sdar.errors import ConfigError, suggest
+from sdar.registry import Registry
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
@@ -26,20 +28,27 @@ def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     for group in words or groups:
         table.add_row(group, style="bold")
-        for name, line in groups[group].items():
-            table.add_row(f"  {name}", line)
+        for name, (line, source) in groups[group].items():
+            table.add_row(f"  {name}", line, source)
     if IS_MAIN:
         Console().print(table)
     return 0
 
 
-def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
-    """Group -> name -> one line."""
-    from sdar.advantages import estimators
+Rows = dict[str, tuple[str, str]]
+"""Name -> one line and its source."""
+
+
+def catalogue(config: "RunConfig") -> dict[str, Rows]:
+    """What can be chosen, by group."""
+    from sdar.advantages import estimators, statistics
     from sdar.envs.base import envs
+    from sdar.envs.search_qa.retrieval import retrievers
     from sdar.objectives.base import objectives
     from sdar.ops.divergences import divergences
     from sdar.ops.gates import gates
+    from sdar.ops.ratios import ratios
+    from sdar.ops.reduce import reductions
     from sdar.skills.bank import SkillBank, builtin_banks
     from sdar.skills.retrieval import retrievals
     from sdar.trackers import trackers
@@ -47,17 +56,26 @@ def catalogue(config: "RunConfig") -> dict[str, dict[str, str]]:
 
     env = config.env
     return {
-        "objectives": {name: first_line(objectives[name]) for name in objectives},
-        "envs": {name: first_line(envs[name]) for name in envs},
-        "panels": {name: f"{len(env.panel(name).tasks)} tasks" for name in env.panels()},
-        "banks": {name: f"{len(SkillBank.load(name).skills)} skills" for name in builtin_banks()},
-        "retrievals": {name: first_line(retrievals[name]) for name in retrievals},
-        "gates": {name: first_line(gates[name]) for name in gates},
-        "divergences": {name: first_line(divergences[name].distance) for name in divergences},
-        "teachers": {name: first_line(teachers[name]) for name in teachers},
-        "estimators": {name: first_line(estimators[name]) for name in estimators},
-        "trackers": {name: first_line(trackers[name]) for name in trackers},
+        "objectives": rows(objectives),
+        "envs": rows(envs),
+        "panels": {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},
+        "banks": {name: (f"{len(SkillBank.load(name).skills)} skills", "") for name in builtin_banks()},
+        "retrievals": rows(retrievals),
+        "retrievers": rows(retrievers),
+        "teachers": rows(teachers),
+        "gates": rows(gates),
+        "divergences": rows({name: divergences[name].distance for name in divergences}),
+        "ratios": rows(ratios),
+        "reductions": rows(reductions),
+        "estimators": rows(estimators),
+        "statistics": rows(statistics),
+        "trackers": rows(trackers),
     }
+
+
+def rows(table: Registry[Any] | Mapping[str, Any]) -> Rows:
+    """What the docstrings of registered things say."""
+    return {name: (first_line(table[name]), source_of(table[name])) for name in table}
 
 
 def check(words: list[str], options: NoOptions, flags: Layer) -> int:

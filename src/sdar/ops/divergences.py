@@ -46,7 +46,10 @@ def register(name: str, *, distribution: bool = False) -> Callable[[Distance], D
 
 @register("likelihood")
 def likelihood(logp: Tensor, other: Tensor) -> Tensor:
-    """Other - logp: the published distillation term. Its gradient, -grad logp, does not depend on `other`."""
+    """Other - logp. Its gradient, -grad logp, does not depend on `other`.
+
+    Source: the published code of arXiv 2605.15155.
+    """
     return other - logp
 
 
@@ -55,6 +58,7 @@ def sampled_reverse_kl(logp: Tensor, other: Tensor) -> Tensor:
     """-sg(other - logp) * logp: the policy-gradient form of KL(pi || q).
 
     For y ~ pi the expected gradient, E[(logp - other) grad logp], is that of KL(pi || q) at this token.
+    Source: Lu 2025, https://thinkingmachines.ai/blog/on-policy-distillation/.
     """
     return -(other - logp.detach()) * logp
 
@@ -82,13 +86,13 @@ def k3(logp: Tensor, other: Tensor) -> Tensor:
 
 @register("reverse-kl", distribution=True)
 def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(student || teacher): mode-seeking, what `sampled_reverse_kl` estimates."""
+    """KL(student || teacher): mode-seeking, what `sampled_reverse_kl` estimates. Source: arXiv 2306.08543."""
     return (student.exp() * (student - teacher)).sum(-1)
 
 
 @register("forward-kl", distribution=True)
 def forward_kl(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student): mass-covering, the loss of classical distillation."""
+    """KL(teacher || student): mass-covering, the classical distillation. Source: arXiv 1503.02531."""
     return (teacher.exp() * (teacher - student)).sum(-1)
 
 

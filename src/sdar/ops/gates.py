@@ -44,7 +44,7 @@ def gate(name: str, gap_BT: Tensor, read: Callable[[str], Tensor], **settings: f
 
 @gates.register("gap")
 def gap_sigmoid(gap_BT: Tensor, beta: float) -> Tensor:
-    """sigmoid(beta * gap): the paper's default. Its slope in the gap is at most beta / 4."""
+    """sigmoid(beta * gap). Its slope in the gap is at most beta / 4. Source: default of arXiv 2605.15155."""
     return torch.sigmoid(beta * gap_BT)
 
 
@@ -62,7 +62,10 @@ def hard(gap_BT: Tensor) -> Tensor:
 
 @gates.register("student-entropy")
 def student_entropy(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
-    """sigmoid(beta * h), h the student's entropy in nats: 0.5 where it is sure, towards 1 where it is not."""
+    """sigmoid(beta * h), h the student's entropy in nats: 0.5 where it is sure, towards 1 where it is not.
+
+    Source: the ablation of arXiv 2605.15155, which does not say how it scales h.
+    """
     return torch.sigmoid(beta * entropy_BT)
 
 
@@ -76,8 +79,8 @@ def teacher_entropy(gap_BT: Tensor, beta: float, teacher_entropy_BT: Tensor) -> 
 def soft_or(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
     """sigmoid(beta * (1 - (1 - u) (1 - gap))), u the student's uncertainty: open where u or the gap is large.
 
-    u = 1 - exp(-h) is in [0, 1), so a larger gap never closes the gate; the paper does not say how it scales
-    the entropy h. Where the student is sure, u = 0, this is `gap`.
+    u = 1 - exp(-h) is in [0, 1), so a larger gap never closes the gate. Where the student is sure, u = 0,
+    this is `gap`. Source: the ablation of arXiv 2605.15155, which does not say how it scales the entropy h.
     """
     return torch.sigmoid(beta * (1 - torch.exp(-entropy_BT) * (1 - gap_BT)))
 
@@ -98,6 +101,7 @@ def persistence(gap_BT: Tensor, beta: float, memory: float, turn_BT: Tensor, tau
     """sigmoid(beta * m), m the mean gap of the turn so far: one odd token does not open or shut the gate.
 
     In the mean a token k places back has weight memory^k; with memory 0 this is `gap`.
+    Source: after PCSD, arXiv 2608.01837, which adds a trend.
     """
     return torch.sigmoid(beta * turn_mean(gap_BT, memory, turn_BT, taught_BT))
 

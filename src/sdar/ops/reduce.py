@@ -49,13 +49,19 @@ def weighted(value_BT: Tensor, mask_BT: Tensor) -> WeightedSum:
 
 @reductions.register("token")
 def token_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
-    """Mean over all policy tokens of the optimizer batch; this micro-batch's share of it."""
+    """Mean over all policy tokens of the optimizer batch; this micro-batch's share of it.
+
+    Source: DAPO, arXiv 2503.14476.
+    """
     return masked(token_BT, mask_BT).sum() / max(denominators.tokens, 1.0)
 
 
 @reductions.register("sequence")
 def sequence_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
-    """Mean over sequences of each sequence's token mean; this micro-batch's share of it."""
+    """Mean over sequences of each sequence's token mean; this micro-batch's share of it.
+
+    Source: GRPO, arXiv 2402.03300.
+    """
     mean_B = masked(token_BT, mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)
     return mean_B.sum() / max(denominators.sequences, 1.0)
 
@@ -71,10 +77,11 @@ def constant_length(token_BT: Tensor, mask_BT: Tensor, denominators: Denominator
 
 @reductions.register("micro-batch-mean")
 def micro_batch_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
-    """Mean over micro-batches of each one's token mean: the published code's, for reproduction only.
+    """Mean over micro-batches of each one's token mean, for reproduction only.
 
-    Its gradient depends on how the batch is cut. The published code divides by a fixed number of
-    micro-batches even when the last mini-batch is partial; here it is the true number.
+    Source: the published code of arXiv 2605.15155. Its gradient depends on how the batch is cut. That code
+    divides by a fixed number of micro-batches even when the last mini-batch is partial; here it is the true
+    number.
     """
     if not denominators.micro_batches:
         raise ConfigError("reduction 'micro-batch-mean' needs Denominators.micro_batches, which is 0")

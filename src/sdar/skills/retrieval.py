@@ -94,7 +94,10 @@ retrievals: Registry[type[Retrieval]] = Registry("retrieval rule")
 @retrievals.register("by-kind")
 @dataclass(frozen=True, kw_only=True)
 class ByKind(Retrieval):
-    """General skills and those of the task's kind. A kind without skills is an error."""
+    """General skills and those of the task's kind. A kind without skills is an error.
+
+    Source: the published code of arXiv 2605.15155.
+    """
 
     def select(self, query: Query) -> tuple[Skill, ...]:
         """See `Retrieval`."""
@@ -112,7 +115,7 @@ class ByKind(Retrieval):
 @retrievals.register("all")
 @dataclass(frozen=True, kw_only=True)
 class Everything(Retrieval):
-    """The whole bank."""
+    """The whole bank. Source: arXiv 2605.15155."""
 
     def select(self, query: Query) -> tuple[Skill, ...]:
         """See `Retrieval`."""
@@ -135,6 +138,7 @@ class Keyword(Retrieval):
     """General skills and those with a keyword in the task sentence, as whole words.
 
     Where no keyword occurs, the skills that have a kind but no keywords stand in.
+    Source: the keyword matching of arXiv 2605.15155, whose code also matches inside words.
     """
 
     def select(self, query: Query) -> tuple[Skill, ...]:
@@ -156,7 +160,7 @@ class NeedsKinds(Retrieval):
 @retrievals.register("random")
 @dataclass(frozen=True, kw_only=True)
 class RandomKind(NeedsKinds):
-    """General skills and those of a kind drawn for the task: the quality control of the paper's ablation."""
+    """General skills and those of a kind drawn for the task. Source: the ablation of arXiv 2605.15155."""
 
     def select(self, query: Query) -> tuple[Skill, ...]:
         """See `Retrieval`."""
@@ -169,10 +173,10 @@ class RandomKind(NeedsKinds):
 class UCB(NeedsKinds):
     """General skills and the one with the largest upper confidence bound on the return seen with it.
 
-    The bound of a skill is its mean return + c sqrt(ln N / n), as in the paper's ablation: n counts the
-    episodes that saw it, N those that saw any. The paper does not say the rest: here every task kind has
-    statistics of its own, returns are scaled to [0, 1] by the smallest and largest so far (0 included), and
-    skills that no episode has seen come first, drawn for each task.
+    The bound of a skill is its mean return + c sqrt(ln N / n): n counts the episodes that saw it, N those
+    that saw any. Source: the ablation of arXiv 2605.15155, which does not say the rest: here every task kind
+    has statistics of its own, returns are scaled to [0, 1] by the smallest and largest so far (0 included),
+    and skills that no episode has seen come first, drawn for each task.
     """
 
     c: float = math.sqrt(2)

@@ -46,7 +46,7 @@ _EXPERTS = ("planner", "explorer", "wanderer", "random")
 @envs.register("alfworld")
 @dataclass(frozen=True, kw_only=True)
 class AlfworldSpec(EnvSpec):
-    """ALFWorld, on official or generated games."""
+    """ALFWorld, on official or generated games. Source: arXiv 2010.03768."""
 
     data: str = ""
     """Directory of official games (packs or the official layout); empty: generated games."""

@@ -26,7 +26,7 @@ logging.getLogger("bm25s").setLevel(logging.WARNING)
 @retrievers.register("bm25")
 @dataclass(frozen=True, kw_only=True)
 class BM25Config(RetrieverConfig):
-    """Word search over a local corpus."""
+    """Word search over a local corpus. Source: Robertson et al. 1994, Okapi at TREC-3."""
 
     corpus: str = ""
     """File with the passages; empty: `corpus.jsonl`, `.gz` or `.xz`, beside the questions."""

@@ -39,7 +39,7 @@ class Engine(StrEnum):
 @retrievers.register("dense")
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig(RetrieverConfig):
-    """Search by meaning, with a sentence-transformers model."""
+    """Search by meaning, with a sentence-transformers model. Source: arXiv 1908.10084."""
 
     model: str = ""
     """Directory of the model, or the name of an installed package that ships one."""

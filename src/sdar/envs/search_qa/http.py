@@ -34,7 +34,7 @@ class _Interrupted(Exception):
 @retrievers.register("http")
 @dataclass(frozen=True, kw_only=True)
 class HttpConfig(RetrieverConfig):
-    """A search server, or several that hold the same."""
+    """A search server, or several that hold the same. Source: the protocol of Search-R1, arXiv 2503.09516."""
 
     urls: tuple[str, ...] = ("http://127.0.0.1:8000/retrieve",)
     """Addresses; requests go to them in turn, and another attempt to the next one."""

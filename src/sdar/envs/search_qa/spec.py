@@ -59,7 +59,7 @@ _EXPERTS = ("explorer", "wanderer", "random")
 @envs.register("search_qa")
 @dataclass(frozen=True, kw_only=True)
 class SearchQASpec(EnvSpec):
-    """Search-QA, on real or generated questions."""
+    """Search-QA, on real or generated questions. Source: Search-R1, arXiv 2503.09516."""
 
     max_turns: int = 4
     """Actions after which an episode is cut; the last one has to be the answer."""

@@ -39,7 +39,7 @@ _OFFICIAL_EVALUATION = 1000
 @envs.register("webshop")
 @dataclass(frozen=True, kw_only=True)
 class WebshopSpec(EnvSpec):
-    """WebShop, on official or generated products."""
+    """WebShop, on official or generated products. Source: arXiv 2207.01206."""
 
     max_turns: int = 15
     """Actions after which an episode is cut."""
