@@ -4,7 +4,7 @@ import { el, fill, select } from "./dom.js";
 import { EpisodePane } from "./episode.js";
 import { Filters } from "./filters.js";
 import { EpisodeList, mark } from "./list.js";
-import { describe, paint, scaleOf, streams } from "./scales.js";
+import { describe, paint, scaleOf } from "./scales.js";
 import { hideTip } from "./tip.js";
 
 const BUTTONS = ["gap", "gate", "adv", "entropy"];
@@ -39,7 +39,7 @@ export class EpisodesPage {
   async show(ids) {
     this.ids = ids;
     hideTip();
-    this.list.select(ids.at(-1) ?? null, true);
+    this.list.select(ids.at(-1) ?? null);
     if (!ids.length) {
       this.panes = [];
       fill(this.bar);
@@ -106,7 +106,7 @@ export class EpisodesPage {
   }
 
   #names() {
-    return [...new Set(this.panes.flatMap((pane) => Object.keys(streams(pane.record))))];
+    return [...new Set(this.panes.flatMap((pane) => Object.keys(pane.streams)))];
   }
 
   // Links that put another episode of the group, or the task at another step or run, beside this one.

@@ -8,6 +8,7 @@ const SPARE = 6;
 export class EpisodeList {
   rows = [];
   #selected = null;
+  #revealed = null;
   #drawn = new Map();
 
   // `open(row, beside)` is called when the user picks a row.
@@ -33,10 +34,14 @@ export class EpisodeList {
     this.draw();
   }
 
-  select(id, scroll = false) {
+  // Mark a row, and bring it into sight once.
+  select(id) {
     this.#selected = id;
-    const at = this.rows.findIndex((row) => row.id === id);
-    if (scroll && at >= 0) this.#reveal(at);
+    const at = this.rows.findIndex((row) => row.id !== null && row.id === id);
+    if (at >= 0 && this.#revealed !== id) {
+      this.#revealed = id;
+      this.#reveal(at);
+    }
     for (const [number, node] of this.#drawn) node.ariaSelected = String(this.rows[number].id === id);
   }
 
@@ -84,7 +89,6 @@ export class EpisodeList {
   }
 
   #pick(number, beside) {
-    this.#reveal(number);
     this.select(this.rows[number].id);
     this.open(this.rows[number], beside);
   }

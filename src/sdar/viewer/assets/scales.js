@@ -15,7 +15,7 @@ const KNOWN = {
   },
   adv: {
     label: "advantage", kind: DIVERGING, ends: ["worse than its group", "better than its group"],
-    note: "advantage that the policy gradient used",
+    note: "group-relative advantage that the policy gradient was given",
   },
   entropy: {
     label: "entropy", kind: POSITIVE, ink: "amber", ends: ["sure", "unsure"],
@@ -75,11 +75,10 @@ function roundUp(value) {
 
 // Colour an element by a value: an ink and its strength, which the style sheet mixes.
 export function paint(node, value, scale) {
-  node.classList.remove("ink-blue", "ink-orange", "ink-green", "ink-amber", "strong");
+  node.classList.remove("ink-blue", "ink-orange", "ink-green", "ink-amber");
   if (value === null || value === undefined || !scale) return;
   const strength = Math.min(1, Math.abs(value) / scale.limit);
   const ink = scale.kind === DIVERGING ? (value < 0 ? "orange" : "blue") : scale.ink;
   node.classList.add(`ink-${ink}`);
-  node.classList.toggle("strong", strength > 0.6 && ink !== "amber");
-  node.style.setProperty("--strength", (0.9 * strength).toFixed(3));
+  node.style.setProperty("--strength", strength.toFixed(3));
 }
