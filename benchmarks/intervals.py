@@ -8,11 +8,13 @@ seeds and tasks, and over tasks alone.
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from sdar.compare import two_way
 
+RESULT = Path(__file__).parent / "results" / "intervals.json"
 TASK_SPREAD, METHOD_SPREAD, GAIN = 1.2, 0.6, 0.5
 """Standard deviations of a task's difficulty, common to both methods and of one alone, and the true gain; all
 in log-odds."""
@@ -80,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000)
     repeats = parser.parse_args().repeats
-    rng = np.random.default_rng(0)
+    rng, lines = np.random.default_rng(0), []
     for seeds, tasks, spread in [(2, 128, 0.2), (3, 128, 0.0), (3, 128, 0.2), (3, 128, 0.6), (5, 128, 0.4)]:
         pairs, target = [play(rng, seeds, tasks, spread) for _ in range(repeats)], truth(spread)
         line: dict[str, object] = {"seeds": seeds, "tasks": tasks, "spread": spread}
@@ -90,6 +92,8 @@ def main() -> None:
             width = float(np.diff(ends).mean())
             line[name] = {"coverage": round(float(held.mean()), 3), "width": round(100 * width, 1)}
         print(json.dumps(line))
+        lines.append(line)
+    RESULT.write_text(json.dumps({"repeats": repeats, "settings": lines}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

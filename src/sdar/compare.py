@@ -1,7 +1,7 @@
 """Which of two methods is better, and how sure that is. No torch.
 
 A *method* is a list of results on one panel, one for each training seed. With one seed a side, two trained
-models are compared: a sign-flip permutation test and a bootstrap, both over tasks. With several a side, two
+models are compared: an exact sign-flip test and a bootstrap, both over tasks. With several a side, two
 training methods are: seeds and tasks are both chance, and the t interval of a two-way random-effects model
 covers both (docs/decisions/0007). All p values of one call are corrected by Holm's procedure.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from sdar.errors import ConfigError, suggest
-from sdar.results import CONFIDENCE, RESAMPLES, EvalResult, Interval, bootstrap, require_same_panel
+from sdar.results import CONFIDENCE, EvalResult, Interval, bootstrap, require_same_panel
 
 Methods = Mapping[str, Sequence[EvalResult]]
 """Label -> results, one for each seed, all on the same panel."""
@@ -135,7 +135,9 @@ def contrast(a: Sequence[EvalResult], b: Sequence[EvalResult]) -> Contrast:
     if estimate is not None and estimate.error > 0:
         return Contrast(estimate.interval, estimate.p, "t test over seeds and tasks")
     gains = rates_a.mean(0) - rates_b.mean(0)
-    return Contrast(bootstrap(gains), sign_flip(gains), "sign-flip test over tasks")
+    unit = math.lcm(len(a) * a[0].samples, len(b) * b[0].samples)
+    whole = np.rint(unit * gains).astype(int)
+    return Contrast(bootstrap(gains), sign_flip(whole), "sign-flip test over tasks")
 
 
 def rates(results: Sequence[EvalResult]) -> np.ndarray:
@@ -188,19 +190,23 @@ def _rest(matrix: np.ndarray) -> float:
     return float((rest**2).sum()) / ((rows - 1) * (columns - 1)) / (rows * columns)
 
 
-def sign_flip(gains: np.ndarray) -> float:
+def sign_flip(gains: Sequence[int] | np.ndarray) -> float:
     """Two-sided p value of paired gains, one for each task, under the hypothesis that their signs are chance.
 
-    Exact where there are few enough sign patterns, else from `RESAMPLES` random ones. Tasks without a
-    difference say nothing.
+    `gains` are whole numbers, such as how many more samples were won. Exact: the distribution of their sum
+    over all sign patterns is built up task by task. For single samples this is McNemar's exact test.
+
+    >>> sign_flip([1, 1, 1, 1, 1, 0])
+    0.0625
     """
-    gains = gains[gains != 0]
-    if not len(gains):
-        return 1.0
-    result = stats.permutation_test(
-        (gains,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, batch=1000, random_state=0
-    )
-    return float(result.pvalue)
+    steps = np.abs(gains)
+    if not np.issubdtype(steps.dtype, np.integer):
+        raise ValueError("a sign-flip test needs whole gains")
+    chance = np.ones(1)
+    for step in steps[steps > 0]:
+        chance = (np.pad(chance, (0, 2 * step)) + np.pad(chance, (2 * step, 0))) / 2
+    sums = np.arange(len(chance)) - steps.sum()
+    return min(1.0, float(chance[np.abs(sums) >= abs(np.sum(gains))].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -14,6 +14,8 @@ from sdar.runlog import RunDir, find_run, read_evals
 SEED = "train.seed"
 FREE = (SEED, "name", "out", "trackers")
 """Settings that do not make another method; `eval.*` neither, where the result itself says more."""
+PLAY = ("skills", "samples", "temperature")
+"""What a result says of how it was played."""
 LONGEST = 60
 """Characters of a label made of settings."""
 
@@ -34,7 +36,7 @@ class Entry:
     def method(self) -> dict[str, Any]:
         """All that tells one method from another."""
         own = {key: value for key, value in self.settings.items() if key not in FREE and key[:5] != "eval."}
-        seen = {name: getattr(self.result, name) for name in ("skills", "samples", "temperature")}
+        seen = {name: getattr(self.result, name) for name in PLAY}
         return {**own, "evaluated": self.source, **seen}
 
 
@@ -91,6 +93,14 @@ def group(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
         else:
             groups.append([entry])
     return dict(zip(_labels(groups), groups, strict=True))
+
+
+def uneven(groups: Mapping[str, Sequence[Entry]]) -> list[str]:
+    """One line for each setting of the play itself, not of the training, in which methods differ."""
+    methods = [members[0].method for members in groups.values()]
+    keys = [key for key in methods[0] if key.startswith("env.") or key in PLAY]
+    found = {key: sorted({str(method[key]) for method in methods if key in method}) for key in keys}
+    return [f"not played alike: {key} is {' or '.join(found[key])}" for key in keys if len(found[key]) > 1]
 
 
 def _refuse_same_seed(members: Sequence[Entry], entry: Entry) -> None:

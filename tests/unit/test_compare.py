@@ -18,16 +18,31 @@ def seeds(*counts: int, tasks: int = 40) -> list[EvalResult]:
 
 def test_sign_flip_by_hand() -> None:
     """Of the 32 sign patterns of five equal gains two are as extreme; of [3, 1, -1]'s eight, six are."""
-    assert sign_flip(np.full(5, 0.5)) == pytest.approx(2 / 32)
-    assert sign_flip(np.array([3.0, 1.0, -1.0, 0.0])) == pytest.approx(6 / 8)
-    assert sign_flip(np.zeros(9)) == 1.0
+    assert sign_flip([2] * 5) == pytest.approx(2 / 32)
+    assert sign_flip([3, 1, -1, 0]) == pytest.approx(6 / 8)
+    assert sign_flip([0] * 9) == 1.0
+    with pytest.raises(ValueError, match="whole gains"):
+        sign_flip(np.array([0.5, 0.5]))
 
 
-@pytest.mark.parametrize(("better", "worse"), [(9, 2), (60, 35)])
+@pytest.mark.parametrize(("better", "worse"), [(9, 2), (60, 35), (128, 0), (7, 7)])
 def test_sign_flip_of_single_samples_is_mcnemars_test(better: int, worse: int) -> None:
-    gains = np.repeat([1.0, -1.0, 0.0], [better, worse, 20])
     expected = stats.binomtest(better, better + worse).pvalue
-    assert sign_flip(gains) == pytest.approx(expected, rel=0.2)
+    assert sign_flip(np.repeat([1, -1, 0], [better, worse, 20])) == pytest.approx(expected)
+
+
+def test_sign_flip_of_several_samples_is_the_permutation_test() -> None:
+    gains = np.random.default_rng(0).integers(-3, 5, 12)
+    exact = stats.permutation_test((gains,), np.sum, permutation_type="samples", n_resamples=2**12)
+    assert sign_flip(gains) == pytest.approx(exact.pvalue)
+
+
+def test_runs_with_different_numbers_of_samples() -> None:
+    """Two of two, one of two and none of two against one of three each: gains of 4, 1, -2 sixths."""
+    a, b = result_of([[1, 1], [1, 0], [0, 0]]), result_of([[1, 0, 0]] * 3)
+    [found] = compare({"a": [a], "b": [b]})
+    assert found.p == pytest.approx(sign_flip([4, 1, -2]))
+    assert found.difference.value == pytest.approx(1 / 6)
 
 
 def test_without_task_effects_two_way_is_welchs_test() -> None:

@@ -1,13 +1,14 @@
 """Runs and results become methods: what differs only in its seed is one method."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.outcomes import result_of
 
 from sdar.errors import ConfigError, DataError
-from sdar.grouping import group, read_entry
+from sdar.grouping import group, read_entry, uneven
 from sdar.runlog import RunDir
 
 CONFIG = """
@@ -67,6 +68,16 @@ def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path, "a", SDAR)
     with pytest.raises(ConfigError, match="a and a are one method with one training seed"):
         labels(tmp_path, "a", "latest")
+
+
+def test_what_was_not_played_alike_is_said(tmp_path: Path) -> None:
+    entries = [
+        read_entry(str(make_run(tmp_path, name, SDAR, i).path), tmp_path) for i, name in enumerate("ab")
+    ]
+    assert uneven(group(entries)) == []
+    turns = [{"env.max_turns": 8, "optim.lr": 1}, {"env.max_turns": 9, "optim.lr": 2}]
+    other = [replace(e, settings={**e.settings, **more}) for e, more in zip(entries, turns, strict=True)]
+    assert uneven(group(other)) == ["not played alike: env.max_turns is 8 or 9"]
 
 
 def test_results_in_files(tmp_path: Path) -> None:

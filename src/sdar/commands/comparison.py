@@ -42,7 +42,7 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     by sdar eval. Runs that differ only in their seed make one method. All must be on the same panel.
     """
     from sdar.compare import compare as compare_methods
-    from sdar.grouping import group, read_entry
+    from sdar.grouping import group, read_entry, uneven
     from sdar.runlog import write_atomic
     from sdar.tables import WRITERS, kind_sheet, method_sheet, pair_sheet
 
@@ -51,12 +51,14 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     methods = {label: [entry.result for entry in entries] for label, entries in groups.items()}
     pairs = compare_methods(methods, label_of(options.baseline, groups))
     players, notes = experts(next(iter(groups.values()))[0])
+    notes += uneven(groups)
     sheets = {
         "methods": lambda: method_sheet(methods, players, {label: cost(groups[label]) for label in groups}),
         "kinds": lambda: kind_sheet(methods, players),
         "pairs": lambda: pair_sheet(pairs),
     }
-    text = "\n\n".join(WRITERS[options.format](sheets[name]()) for name in options.show)
+    shown = [name for name in options.show if pairs or name != "pairs"]
+    text = "\n\n".join(WRITERS[options.format](sheets[name]()) for name in shown)
     if options.format in ("terminal", "markdown"):
         text += "\n\n" + "\n".join(f"- {line}" for line in [*(pair.sentence for pair in pairs), *notes])
     if options.output is None:
