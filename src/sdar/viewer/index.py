@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import tomllib
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from sdar.runlog import RunDir, trajectory_steps
 Record = dict[str, Any]
 Stamp = tuple[int, int, int]
 """Inode, size and time of a file: another stamp, another content."""
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+"""What a file that is gone, cut short or no JSON lines raises."""
 
 
 class Index:
@@ -66,7 +69,10 @@ class Index:
         """The trajectory in this line of a step's file. Raises `DataError` where there is none."""
         if step not in self._steps:
             raise DataError(f"{self.run.path.name} has no trajectories of step {step}")
-        records: list[Record] = self._trajectories(step, self._steps[step])
+        try:
+            records: list[Record] = self._trajectories(step, self._steps[step])
+        except UNREADABLE as error:
+            raise DataError(f"step {step} of {self.run.path.name} cannot be read: {error}") from error
         if not 0 <= place < len(records):
             raise DataError(f"step {step} of {self.run.path.name} has {len(records)} trajectories")
         return records[place]
@@ -94,7 +100,7 @@ class Index:
             for number, row in enumerate(rows):
                 place = number if number < kept else None
                 self.rows.append({"goal": "", **row, "step": step, "place": place})
-        except (DataError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (DataError, *UNREADABLE, KeyError, TypeError) as error:
             self.problems[f"step {step}"] = f"{type(error).__name__}: {error}"
 
     def _refresh_metrics(self) -> None:
@@ -113,7 +119,7 @@ class Index:
                 whole = file.read().rpartition(b"\n")[0]
             self.lines += [json.loads(line) for line in whole.splitlines()]
             self._read_to += len(whole) + bool(whole)
-        except (DataError, ValueError) as error:
+        except (DataError, *UNREADABLE) as error:
             self.problems["metrics"] = f"{type(error).__name__}: {error}"
         self._metrics = stamp
 

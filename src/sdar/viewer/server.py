@@ -6,6 +6,7 @@ the answers by the browser, as no header allows other origins.
 """
 
 import json
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -53,6 +54,11 @@ class ViewServer(ThreadingHTTPServer):
                 f"cannot listen on port {port} ({error}): choose another --port, or 0 for any free one"
             ) from error
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that closes a connection is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

@@ -114,14 +114,19 @@ def test_a_run_of_format_1_is_read(run: RunDir) -> None:
     assert index.problems == {}
 
 
-def test_a_broken_file_is_reported_and_the_rest_shown(run: RunDir) -> None:
-    run.trajectories_file(1).write_bytes(b"not gzip")
+@pytest.mark.parametrize(
+    "broken", [b"not gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}")[:10] + b"\xff" * 9]
+)
+def test_a_broken_file_is_reported_and_the_rest_shown(run: RunDir, broken: bytes) -> None:
+    run.trajectories_file(1).write_bytes(broken)
     with run.metrics_file.open("a") as file:
         file.write("not json\n")
     index = Index(run)
     index.refresh()
     assert {row["step"] for row in index.rows} == {2}
     assert set(index.problems) == {"step 1", "metrics"}
+    with pytest.raises(DataError, match="step 1 of run cannot be read"):
+        index.episode(1, 0)
 
 
 def test_links_that_lead_out_are_not_followed(run: RunDir, tmp_path: Path) -> None:

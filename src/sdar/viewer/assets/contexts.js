@@ -1,6 +1,6 @@
 // The student's prompt beside the teacher's, with the lines that only one of them has.
 
-import { el } from "./dom.js";
+import { count, el } from "./dom.js";
 
 export function contexts(turn, number) {
   if (!turn.teacher_prompt) return null;
@@ -8,7 +8,7 @@ export function contexts(turn, number) {
   const added = teacher.filter(([, only]) => only).length;
   const same = added === 0 && student.every(([, only]) => !only);
   const summary = same ? "The teacher’s context is the student’s"
-    : `The teacher’s context beside the student’s: ${added} ${added === 1 ? "line" : "lines"} more`;
+    : `The teacher’s context beside the student’s: ${count(added, "line")} more`;
   const body = el("div.contexts", {}, side("student saw", student, "only"), side("teacher saw", teacher, "added"));
   return el("details", { open: number === 0, data: { role: "contexts" } }, el("summary", {}, summary), body);
 }

@@ -46,6 +46,10 @@ export function short(value, digits = 3) {
   return text.replaceAll("-", "−");
 }
 
+export function count(number, word) {
+  return `${number} ${word}${number === 1 ? "" : "s"}`;
+}
+
 export function signed(value, digits = 2) {
   return value > 0 ? `+${short(value, digits)}` : short(value, digits);
 }

@@ -1,6 +1,6 @@
 // The list of episodes. Only the rows in sight are elements, however many there are.
 
-import { el, short, signed } from "./dom.js";
+import { count, el, short, signed } from "./dom.js";
 
 const HEIGHT = 52;
 const SPARE = 6;
@@ -70,7 +70,7 @@ export class EpisodeList {
   #row(number) {
     const row = this.rows[number];
     const facts = [
-      `step ${row.step}`, `reward ${short(row.reward)}`, `${row.turns} turns`,
+      `step ${row.step}`, `reward ${short(row.reward)}`, count(row.turns, "turn"),
       row.gap === null ? null : `gap ${signed(row.gap)}`, row.kind,
     ].filter(Boolean).join(" · ");
     const node = el("div.row", {
