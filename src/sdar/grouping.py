@@ -41,7 +41,10 @@ class Entry:
 
 
 def read_entry(target: str, out: Path) -> Entry:
-    """The last result of a run (a path, or a name under `out`), or the result in a JSON file."""
+    """The last result of a run (a path, or a name under `out`), or the result in a JSON file.
+
+    Files that say nothing of the player and its settings stand for themselves.
+    """
     if target.endswith(".json"):
         return _read_json(Path(target))
     run = find_run(target, out)
@@ -57,12 +60,17 @@ def _read_json(file: Path) -> Entry:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         result = EvalResult.from_json(data)
-        player = data["player"]
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is not a result of sdar eval") from error
-    return Entry(name=file.stem, result=result, settings=dict(_flat(data["settings"])), source=player)
+    run = f"{file.parent.parent.name}/" if file.parent.name == "eval" else ""
+    return Entry(
+        name=run + file.stem,
+        result=result,
+        settings=dict(_flat(data.get("settings", {}))),
+        source=data.get("player", str(file)),
+    )
 
 
 def _settings(run: RunDir) -> dict[str, Any]:

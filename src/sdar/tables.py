@@ -100,21 +100,26 @@ def kind_sheet(methods: Methods, references: References) -> Sheet:
     return Sheet("success by kind of task, %", columns, rows)
 
 
-def gain_sheet(before: EvalResult, after: EvalResult) -> Sheet:
-    """What training brought, by kind of task and over all, paired task by task."""
+def gain_sheet(before: EvalResult, after: EvalResult, references: References) -> Sheet:
+    """What training brought, by kind of task and over all, paired task by task; the references beside it."""
     columns = [
         Column("task kind"),
         Column("tasks"),
         Column("before, %", percent),
         Column("trained, %", percent),
         Column("gain, points", points),
+        *(Column(f"{name}, %", percent) for name in references),
     ]
-    parts = {kind: (before.of_kind(kind), after.of_kind(kind)) for kind in before.by_kind}
-    rows: list[tuple[Any, ...]] = [
-        (kind, len(a.outcomes), a.success, b.success, difference(a, b))
-        for kind, (a, b) in {**parts, "all": (before, after)}.items()
-    ]
-    rows.append(("mean of kinds", None, before.macro, after.macro, after.macro - before.macro))
+    every = [before, after, *references.values()]
+
+    def row(name: str, parts: Sequence[EvalResult]) -> list[Any]:
+        old, new, *others = parts
+        rates = [other.success.value for other in others]
+        return [name, len(old.outcomes), old.success, new.success, difference(old, new), *rates]
+
+    rows = [row(kind, [result.of_kind(kind) for result in every]) for kind in before.by_kind]
+    means = [result.macro for result in every]
+    rows += [row("all", every), ["mean of kinds", None, *means[:2], means[1] - means[0], *means[2:]]]
     return Sheet(f"success on {before.panel}, {before.samples} x each task, 95 % intervals", columns, rows)
 
 

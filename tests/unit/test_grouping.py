@@ -87,6 +87,9 @@ def test_results_in_files(tmp_path: Path) -> None:
     entry = read_entry(str(file), tmp_path)
     assert (entry.name, entry.source, entry.settings["train.seed"]) == ("mine", "step 6", 3)
     assert entry.result.success.value == 1
+    run = make_run(tmp_path, "a", SDAR)
+    steps = [str(file) for file in sorted(run.path.glob("eval/*.json"))]
+    assert list(labels(tmp_path, *steps)) == ["a/step-000000", "a/step-000006"], "without player and settings"
     file.write_text('{"a": 1}')
     with pytest.raises(DataError, match="is not a result of sdar eval"):
         read_entry(str(file), tmp_path)

@@ -55,12 +55,12 @@ def test_kinds_are_rows() -> None:
 
 def test_gain_is_paired() -> None:
     before, after = (result_of([[i < won] for i in range(20)]) for won in (4, 10))
-    text = lines(gain_sheet(before, after))
+    text = lines(gain_sheet(before, after, {"random": NONE}))
     assert text[-2][:3] == ["all", "20", "20.0"]
     assert "+30.0" in text[-2]
-    assert text[-1] == ["mean", "of", "kinds", "40.0", "66.7", "+26.7"]
+    assert text[-1] == ["mean", "of", "kinds", "40.0", "66.7", "+26.7", "0.0"]
     with pytest.raises(ConfigError, match="different panels"):
-        gain_sheet(before, result_of([[1]] * 20, panel="q"))
+        gain_sheet(before, result_of([[1]] * 20, panel="q"), {})
 
 
 def test_pairs() -> None:

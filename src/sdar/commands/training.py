@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdar.commands.base import NoOptions, configure, runs_dir, say
+from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
 from sdar.config import Layer, read_toml, to_toml
 from sdar.errors import ConfigError
 
@@ -36,14 +36,16 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         say(to_toml(config).rstrip())
         return 0
     from sdar import build, recipe
+    from sdar.references import references
     from sdar.report import results
     from sdar.tables import as_text, gain_sheet
 
     recipe.check(config)
     run, done = build.train(config, resumed)
     evals = results(run)
-    if evals:
-        say(as_text(gain_sheet(evals[min(evals)], evals[max(evals)])))
+    if evals and IS_MAIN:
+        players = references(config.env, config.panel)
+        say(as_text(gain_sheet(evals[min(evals)], evals[max(evals)], players)))
     say(f"learning curve: {run.learning_curve}")
     if done < config.train.steps:
         say(f"stopped after step {done} of {config.train.steps}; go on with: sdar train --resume {run.path}")
