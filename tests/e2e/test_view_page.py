@@ -258,11 +258,14 @@ def test_a_run_in_progress_updates(page: Page, serve: Callable[..., str], tmp_pa
     page.until(lambda: page.count == "12 of 12 episodes")
     assert "heat the apple of step 3" in page.texts(".row")[0]
     assert page.one(".pane").get_attribute("data-id") == "0/1/0"
+    assert "same task" not in page.texts(".pane")[0]
+    add_step(run, 4)
+    page.until(lambda: "beside, same task:✗ step 4" in page.texts(".pane")[0].replace("\n", ""))
     page.one("a[href='#/curves']").click()
     points = "[data-metric='rollout/success'] circle"
-    page.until(lambda: len(page.all(points)) == 3)
-    add_step(run, 4)
     page.until(lambda: len(page.all(points)) == 4)
+    add_step(run, 5)
+    page.until(lambda: len(page.all(points)) == 5)
 
 
 def test_ten_thousand_episodes_make_few_elements(

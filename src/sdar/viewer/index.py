@@ -77,6 +77,11 @@ class Index:
             raise DataError(f"step {step} of {self.run.path.name} has {len(records)} trajectories")
         return records[place]
 
+    def meta(self) -> Record:
+        """When and with what the run was made."""
+        found: Record = json.loads(self._inside(self.run.path / "meta.json").read_text(encoding="utf-8"))
+        return found
+
     def settings(self) -> Record:
         """The run's settings, flat: `objective.name` -> value."""
         text = self._inside(self.run.config_file).read_text(encoding="utf-8")

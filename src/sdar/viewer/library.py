@@ -61,8 +61,7 @@ class Library:
         runs = [
             {
                 "name": name,
-                "created": index.run.meta.get("created", ""),
-                "format": index.run.meta["format"],
+                "created": index.meta()["created"],
                 "seed": each.get(_SEED),
                 "settings": each,
                 "differs": {name: each.get(name) for name in differ},

@@ -145,3 +145,14 @@ def test_links_that_lead_out_are_not_followed(run: RunDir, tmp_path: Path) -> No
         index.episode(1, 0)
     with pytest.raises(DataError, match="not an ordinary file"):
         index.settings()
+
+
+def test_a_directory_that_leads_out_is_not_followed(run: RunDir, tmp_path: Path) -> None:
+    (run.path / "trajectories").rename(tmp_path / "elsewhere")
+    (run.path / "trajectories").symlink_to(tmp_path / "elsewhere")
+    run.metrics_file.rename(tmp_path / "metrics")
+    run.metrics_file.symlink_to(tmp_path / "metrics")
+    index = Index(run)
+    index.refresh()
+    assert (index.rows, index.lines) == ([], [])
+    assert set(index.problems) == {"step 1", "step 2", "metrics"}

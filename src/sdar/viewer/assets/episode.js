@@ -9,20 +9,21 @@ import { followTip, hideTip, showTip } from "./tip.js";
 const ENDS = { done: "ended by itself", max_turns: "out of turns", context_full: "context full" };
 
 export class EpisodePane {
-  // `row` is the episode's line of the list; `record` its trajectory; `near` other episodes to put beside it.
-  constructor(row, record, { near, closed }) {
+  // `record` is the trajectory of episode `id`; `closed` is called by its button, or false for none.
+  constructor(id, record, closed) {
+    this.id = id;
     this.record = record;
     this.streams = streams(record);
     this.tokens = [];
+    this.near = el("div");
     this.map = el("nav.map", { ariaLabel: "turns" });
     const turns = record.turns.map((turn, number) => this.#turn(turn, number));
-    this.node = el("article.pane", { tabIndex: -1, data: { id: row.id } },
+    this.node = el("article.pane", { tabIndex: -1, data: { id } },
       closed && el("button.quiet.close", { onclick: closed, title: "close this episode" }, "×"),
       el("h2", {}, mark(record.success), " ", record.goal || record.task),
-      this.#facts(row),
+      this.#facts(),
       this.#skills(),
-      near.map(({ label, links }) => links.length > 0 && el("div.chips", {}, label, links)),
-      this.map, turns);
+      this.near, this.map, turns);
     this.node.addEventListener("scroll", followTip);
   }
 
@@ -47,11 +48,18 @@ export class EpisodePane {
     }));
   }
 
-  #facts(row) {
+  // Links to other episodes to put beside this one: [{ label, links }].
+  showNear(near) {
+    fill(this.near, near.map(({ label, links }) => links.length > 0 && el("div.chips", {}, label, links)));
+  }
+
+  #facts() {
     const { record } = this;
     const facts = {
-      task: record.task, kind: record.kind, step: row.step, "in its group": record.index, reward: short(record.reward),
-      end: ENDS[record.end] ?? record.end, turns: row.turns, invalid: row.invalid, tokens: row.tokens, context: record.context,
+      task: record.task, kind: record.kind, step: this.id.split("/")[1], "in its group": record.index,
+      reward: short(record.reward), end: ENDS[record.end] ?? record.end, turns: record.turns.length,
+      invalid: record.turns.filter((turn) => !turn.valid).length,
+      tokens: record.turns.reduce((sum, turn) => sum + turn.tokens.length, 0), context: record.context,
     };
     return el("div.facts-line.num", {}, Object.entries(facts).map(([name, value]) => el("span", {}, `${name} `, el("b", {}, String(value)))));
   }

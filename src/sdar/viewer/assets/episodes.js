@@ -33,6 +33,8 @@ export class EpisodesPage {
     this.rows = this.store.runs.flatMap((run) => run.rows);
     this.filters.refresh(this.rows);
     this.#list();
+    if (!this.ids.length) this.show([]);
+    for (const pane of this.panes) pane.showNear(this.#near(pane.id));
   }
 
   // Show these episodes, none to two, by id.
@@ -96,10 +98,10 @@ export class EpisodesPage {
   }
 
   #draw(ids, records) {
-    this.panes = ids.map((id, number) => new EpisodePane(this.store.row(id) ?? {}, records[number], {
-      near: this.#near(id),
-      closed: ids.length > 1 && (() => this.go(ids.filter((_, other) => other !== number))),
-    }));
+    this.panes = ids.map((id, number) => new EpisodePane(
+      id, records[number], ids.length > 1 && (() => this.go(ids.filter((_, other) => other !== number))),
+    ));
+    for (const pane of this.panes) pane.showNear(this.#near(pane.id));
     fill(this.beside, this.panes.map((pane) => pane.node));
     const names = this.#names();
     this.colour(names.includes(this.coloured) ? this.coloured : names[0]);
