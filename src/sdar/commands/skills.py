@@ -61,7 +61,8 @@ def stats(run: str, flags: Layer) -> int:
     heads = ("skill", "seen", "gap", "success", "not seen", "success without")
     table = Table(*heads, box=None, pad_edge=False)
     for skill in skill_stats(read_episodes(found)):
-        numbers = (skill.seen, f"{skill.gap:+.3f}", _percent(skill.success), skill.without)
+        gap = "-" if math.isnan(skill.gap) else f"{skill.gap:+.3f}"
+        numbers = (skill.seen, gap, _percent(skill.success), skill.without)
         table.add_row(skill.name, *map(str, numbers), _percent(skill.success_without))
     if not table.rows:
         raise ConfigError(f"{found.path} has no record of a skill that was seen")

@@ -32,10 +32,12 @@ def test_show_and_check_a_bank(directory: Path, capsys: pytest.CaptureFixture[st
 def test_stats_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunDir.create(tmp_path, "toy", "")
     episodes = [trajectory("heat", won) for won in (True, True, False, False)]
-    run.write_episodes(1, episodes, [("heat",), ("heat",), ("heat",), ()], [0.25, 0.75, 0.5, math.nan])
+    seen = [("heat",), ("heat",), ("heat",), ("none",)]
+    run.write_episodes(1, episodes, seen, [0.25, 0.75, 0.5, math.nan])
     assert main(["skills", "stats", "toy", "--out", str(tmp_path)]) == 0
-    row = capsys.readouterr().out.splitlines()[1].split()
-    assert row == ["heat", "3", "+0.500", "66.7", "%", "1", "0.0", "%"]
+    _, heat, none = capsys.readouterr().out.splitlines()
+    assert heat.split() == ["heat", "3", "+0.500", "66.7", "%", "1", "0.0", "%"]
+    assert none.split() == ["none", "1", "-", "0.0", "%", "3", "66.7", "%"]
 
 
 def test_import_of_a_published_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
