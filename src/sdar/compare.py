@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from sdar.errors import ConfigError, suggest
-from sdar.results import CONFIDENCE, EvalResult, Interval, bootstrap, require_same_panel
+from sdar.results import CONFIDENCE, EvalResult, Interval, bootstrap, require_same_panel, wilson
 
 Methods = Mapping[str, Sequence[EvalResult]]
 """Label -> results, one for each seed, all on the same panel."""
@@ -107,14 +107,17 @@ def compare(methods: Methods, baseline: str = "") -> list[Comparison]:
 
 
 def success(results: Sequence[EvalResult]) -> Interval:
-    """Success of a method with its interval: over tasks for one seed, over seeds and tasks for several."""
+    """Success of a method with its interval: over tasks for one seed, over seeds and tasks for several.
+
+    One task, or rates that are all the same, say nothing of chance; they get the Wilson interval over tasks.
+    """
     if len(results) == 1:
         return results[0].success
-    estimate = two_way([(1, rates(results))])
-    if estimate.error == 0:
-        return Interval(estimate.value, results[0].success.low, results[0].success.high)
-    low, high = estimate.interval[1:]
-    return Interval(estimate.value, max(0.0, low), min(1.0, high))
+    matrix = rates(results)
+    if np.ptp(matrix) == 0 or matrix.shape[1] == 1:
+        return wilson(float(matrix.mean(0).sum()), matrix.shape[1])
+    value, low, high = two_way([(1, matrix)]).interval
+    return Interval(value, max(0.0, low), min(1.0, high))
 
 
 class Contrast(NamedTuple):
@@ -131,7 +134,8 @@ def contrast(a: Sequence[EvalResult], b: Sequence[EvalResult]) -> Contrast:
     Where a side has only one seed nothing is known about how seeds differ, so the runs are taken as fixed.
     """
     rates_a, rates_b = rates(a), rates(b)
-    estimate = two_way([(1, rates_a), (-1, rates_b)]) if min(len(a), len(b)) > 1 else None
+    several = min(*rates_a.shape, *rates_b.shape) > 1
+    estimate = two_way([(1, rates_a), (-1, rates_b)]) if several else None
     if estimate is not None and estimate.error > 0:
         return Contrast(estimate.interval, estimate.p, "t test over seeds and tasks")
     gains = rates_a.mean(0) - rates_b.mean(0)

@@ -7,7 +7,7 @@ from tests.outcomes import result_of
 
 from sdar.compare import compare, holm, sign_flip, success, two_way
 from sdar.errors import ConfigError
-from sdar.results import EvalResult
+from sdar.results import EvalResult, wilson
 
 
 def seeds(*counts: int, tasks: int = 40) -> list[EvalResult]:
@@ -100,9 +100,8 @@ def test_success_over_seeds_is_wider_than_over_tasks_where_seeds_differ() -> Non
     assert found.value == pytest.approx(0.5)
     assert (found.low, found.high) == (0.0, 1.0)
     assert success(runs[:1]) == runs[0].success
-    equal = success([result_of([[1]] * 20)] * 3)
-    assert (equal.value, equal.high) == (1, 1)
-    assert equal.low < 1
+    assert success([result_of([[1]] * 20)] * 3) == wilson(20, 20)
+    assert success([result_of([[1, 1]]), result_of([[1, 0]])]) == wilson(0.75, 1)
 
 
 def test_several_seeds() -> None:
