@@ -32,6 +32,7 @@ class Chat:
         self._tokenizer = tokenizer
         self._rendered = lru_cache(512)(self._render)
         self._continued = lru_cache(512)(self._continue)
+        self._alone = lru_cache(1 << 16)(lambda token: self.verbatim([token]))
         if not tokenizer.chat_template:
             raise ConfigError(f"the tokenizer{self._name} has no chat template: use a chat model")
         probe = (Message("user", "x"),)
@@ -71,6 +72,11 @@ class Chat:
 
         A character that is spread over several tokens belongs to the last of them; the others are empty.
         """
+        alone = [self._alone(token) for token in tokens]
+        return alone if "".join(alone) == self.verbatim(tokens) else self._pieces(tokens)
+
+    def _pieces(self, tokens: Sequence[int]) -> list[str]:
+        """`pieces` where a token's text depends on its neighbours."""
         pieces: list[str] = []
         before: list[int] = []
         held: list[int] = []
