@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,35 @@ class Entry:
     source: str = ""
     """What was evaluated: the step of a run, or the name of another player."""
     run: RunDir | None = None
+    label: str = ""
+    """The method's name, where the user gave one; it alone then says which entries belong together."""
 
     @property
     def method(self) -> dict[str, Any]:
         """All that tells one method from another."""
+        return {"label": self.label} if self.label else self.facts
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The settings of training and play that matter, and how the result was played."""
         own = {key: value for key, value in self.settings.items() if key not in FREE and key[:5] != "eval."}
         seen = {name: getattr(self.result, name) for name in PLAY}
         return {**own, "evaluated": self.source, **seen}
 
 
-def read_entry(target: str, out: Path) -> Entry:
-    """The last result of a run (a path, or a name under `out`), or the result in a JSON file.
+def read_entry(word: str, out: Path) -> Entry:
+    """What a word of the command line names: [LABEL=]TARGET.
 
+    The target is a run (a path, or a name under `out`), of which the last result counts, or a JSON file.
     Files that say nothing of the player and its settings stand for themselves.
     """
+    label, equals, target = word.partition("=")
+    if not equals or Path(word).exists() or (out / word).exists():
+        return _read(word, out)
+    return replace(_read(target, out), label=label)
+
+
+def _read(target: str, out: Path) -> Entry:
     if target.endswith(".json"):
         return _read_json(Path(target))
     run = find_run(target, out)
@@ -105,9 +120,9 @@ def group(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 def uneven(groups: Mapping[str, Sequence[Entry]]) -> list[str]:
     """One line for each setting of the play itself, not of the training, in which methods differ."""
-    methods = [members[0].method for members in groups.values()]
+    methods = [members[0].facts for members in groups.values()]
     keys = [key for key in methods[0] if key.startswith("env.") or key in PLAY]
-    found = {key: sorted({str(method[key]) for method in methods if key in method}) for key in keys}
+    found = {key: sorted({str(method[key]) or "none" for method in methods if key in method}) for key in keys}
     return [f"not played alike: {key} is {' or '.join(found[key])}" for key in keys if len(found[key]) > 1]
 
 
@@ -118,8 +133,8 @@ def _refuse_same_seed(members: Sequence[Entry], entry: Entry) -> None:
 
 
 def _labels(groups: Sequence[Sequence[Entry]]) -> list[str]:
-    names = [members[0].name for members in groups]
-    made = [_differing(members[0].method, groups) for members in groups]
+    names = [members[0].label or members[0].name for members in groups]
+    made = [members[0].label or _differing(members[0].method, groups) for members in groups]
     usable = all(0 < len(label) <= LONGEST for label in made) and len(set(made)) == len(made)
     if usable and any(len(members) > 1 for members in groups):
         return made

@@ -70,6 +70,16 @@ def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
         labels(tmp_path, "a", "latest")
 
 
+def test_labels_of_the_user(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", SDAR, seed=0)
+    make_run(tmp_path, "b", GRPO, seed=1)
+    make_run(tmp_path, "c=1", GRPO, seed=0)
+    found = labels(tmp_path, "ours=a", "ours=b", f"theirs={tmp_path}/c=1")
+    assert found == {"ours": ["a", "b"], "theirs": ["c=1"]}
+    assert labels(tmp_path, "a", "ours=b") == {"a": ["a"], "ours": ["b"]}
+    assert labels(tmp_path, "a", "c=1") == {"a": ["a"], "c=1": ["c=1"]}
+
+
 def test_what_was_not_played_alike_is_said(tmp_path: Path) -> None:
     entries = [
         read_entry(str(make_run(tmp_path, name, SDAR, i).path), tmp_path) for i, name in enumerate("ab")

@@ -39,7 +39,8 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     """Put runs or results side by side: success with intervals, what differs surely, cost, learning curves.
 
     Each RUN is a run (a path, a name, or latest), of which the last evaluation counts, or a JSON file written
-    by sdar eval. Runs that differ only in their seed make one method. All must be on the same panel.
+    by sdar eval. Runs that differ only in their seed make one method, and so do those with one label
+    (LABEL=RUN). All must be on the same panel.
     """
     from sdar.compare import compare as compare_methods
     from sdar.grouping import group, read_entry, uneven
