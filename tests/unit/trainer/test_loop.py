@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.runs import tiny_trainer
+from tests.runs import BANK, tiny_trainer
 
 import sdar.trainer
 from sdar.errors import ConfigError
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.rollout.collector import RolloutConfig
 from sdar.runlog import read_episodes, read_metrics, read_trajectories
+from sdar.skills.context import SkillContext
+from sdar.skills.retrieval import UCB, Returns
+from sdar.trainer.checkpoint import read_returns
 from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import TrainConfig, derive, step_tasks
@@ -74,6 +77,23 @@ def test_all_episodes_of_a_step_are_noted_and_some_recorded(world: World, tmp_pa
         assert (whole["task"], whole["index"]) == (short["task"], short["index"])
         gaps = [gap for turn in whole["turns"] for gap in turn["gap"]]
         assert short["gap"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-4)
+
+
+def test_returns_of_skills_that_the_player_sees_are_observed(world: World, tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "run", world, steps=2, objective=Likelihood())
+    trainer.collector.skills = SkillContext(BANK, UCB())
+    trainer.train()
+    observed = trainer.collector.skills.returns
+    noted = list(read_episodes(trainer.run))
+    assert all(episode["skills"][0] == "walk" and len(episode["skills"]) == 2 for episode in noted)
+    for kind in ("left", "right"):
+        of_kind = [episode for episode in noted if episode["kind"] == kind]
+        total = sum(episode["reward"] for episode in of_kind)
+        assert observed.of_kind(kind)["walk"] == (len(of_kind), total)
+    saved = Returns()
+    saved.load(read_returns(trainer.run.checkpoints / "step-000002"))
+    assert saved == observed
+    assert read_returns(tmp_path) == {}
 
 
 def test_a_run_raises_what_its_objective_asks_for(world: World, tmp_path: Path) -> None:
