@@ -290,8 +290,8 @@ def learning_curves(study: Study) -> dict[tuple[str, ...], dict[int, Interval]]:
             played = np.array([[bit == "1" for bit in bits[step]] for bits in found], float)
             mean = float(played.mean())
             known = len(played) > 1 and len(np.unique(played, axis=0)) > 1
-            band = two_way([(1, played)]).interval if known else Interval(mean, mean, mean)
-            curves.setdefault(arm, {})[int(step)] = band
+            low, high = two_way([(1, played)]).interval[1:] if known else (mean, mean)
+            curves.setdefault(arm, {})[int(step)] = Interval(mean, max(0.0, low), min(1.0, high))
     return curves
 
 

@@ -51,7 +51,7 @@ def draw_curves(path: Path, curves: Mapping[Arm, Mapping[int, Interval]], start:
             place.fill_between(list(curve), low, high, color=COLOURS[method], alpha=0.1, linewidth=0)
         place.axhline(100 * start, color=MUTED, linewidth=0.8, linestyle=":")
         frame(place, f"skills: {title}", "training step")
-    axes[0].set(ylabel="success on the panel, %", ylim=(0, None))
+    axes[0].set(ylabel="success on the panel, %", ylim=(0, 100))
     axes[-1].legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
 
@@ -122,7 +122,7 @@ def draw_sweeps(path: Path, sweeps: Mapping[str, Mapping[str, Interval]], grpo: 
             names = [name.removeprefix(f"{axis}-") for name in found]
             axes.set_xticks(range(len(found)), [name.replace("-", "\n") for name in names], fontsize=8)
         frame(axes, "", axis)
-    figure.axes[0].set(ylabel="success on the panel, %", ylim=(0, None))
+    figure.axes[0].set(ylabel="success on the panel, %", ylim=(0, 100))
     save(figure, path)
 
 
