@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def wandb_histories(run: RunDir) -> Iterator[tuple[str, int, float]]:
         run.path.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns
     ):
         data, place, run_id = file.read_bytes(), 7, ""
-        while place < len(data):
+        while place + 7 < len(data):
             _, size, _ = struct.unpack("<IHB", data[place : place + 7])
+            if place + 7 + size > len(data):
+                break
             record = Record.FromString(data[place + 7 : place + 7 + size])
             place += 7 + size
             run_id = record.run.run_id or run_id
@@ -64,6 +67,9 @@ def test_wandb_offline(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     log_steps(run, "wandb", 1, 2)
     log_steps(run, "wandb", 3, 4)
+    deadline = time.monotonic() + 60  # W&B's own process may write for a while yet
+    while len(list(wandb_histories(run))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert list(wandb_histories(run)) == [(run.id, step, step / 2) for step in (1, 2, 3, 4)]
 
 
