@@ -17,6 +17,7 @@ from sdar.objectives.base import Objective
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engines.hf import HFEngine
+from sdar.rollout.views import Views
 from sdar.runlog import RunDir
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
@@ -84,6 +85,7 @@ def tiny_trainer(
     checkpoint: CheckpointConfig | None = None,
     teacher: TeacherConfig | None = None,
     retrieval: Retrieval | None = None,
+    views: tuple[str, ...] = (),
     **train: Any,
 ) -> Trainer:
     """All parts of a run in `path`, which is made or continued."""
@@ -115,7 +117,9 @@ def tiny_trainer(
         collector=collector,
         engine=engine,
         chat=chat,
-        teacher=SkillContext(BANK, retrieval or Everything()),
+        teacher=Views(
+            names=views or objective.views, spec=spec, skills=SkillContext(BANK, retrieval or Everything())
+        ),
         learner=Learner(
             policy=policy,
             optimizer=make_optimizer(policy, optim),

@@ -24,6 +24,7 @@ from sdar.rollout.collector import Collector
 from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.experts import ExpertCollector
+from sdar.rollout.views import Views
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import retrievals
@@ -186,13 +187,21 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
         collector=collector,
         engine=engine,
         chat=chat,
-        teacher=skills if Stream.TEACHER in objective.needs else None,
+        teacher=teacher_views(config, skills),
         learner=make_learner(config, start, world),
         checkpoints=Checkpoints(run.checkpoints, config.checkpoint, world, export),
         run=run,
         evaluate=evaluate_step,
         progress=progress,
     )
+
+
+def teacher_views(config: RunConfig, skills: SkillContext | None) -> Views | None:
+    """What the teachers see, where the objective needs one."""
+    names = config.view_names
+    if not names:
+        return None
+    return Views(names=names, spec=config.env, skills=skills, budgets=config.views.budgets)
 
 
 def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None) -> None:

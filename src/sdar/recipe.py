@@ -27,6 +27,7 @@ from sdar.model.load import ModelConfig
 from sdar.objectives.base import Objective, PolicyGradient, Stream, objectives
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import RolloutConfig
+from sdar.rollout.views import ViewsConfig, views
 from sdar.runlog import check_writable
 from sdar.schedules import Shape
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
@@ -69,6 +70,8 @@ class RunConfig:
     """The algorithm; `--objective NAME` chooses."""
     teacher: Annotated[TeacherConfig, teachers] = field(default_factory=StartOfStep)
     """Whose weights the teacher has; `--teacher NAME` chooses."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """What the teachers see and the student does not."""
     skills: SkillsConfig = field(default_factory=lambda: SkillsConfig(detail=Detail.SUMMARY))
     """What the teacher knows."""
     rollout: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_tokens=16))
@@ -87,6 +90,12 @@ class RunConfig:
         """The name given, or one made of environment, objective and time."""
         made = f"{envs.name_of(type(self.env))}-{objectives.name_of(type(self.objective))}"
         return self.name or f"{made}-{datetime.now():%Y%m%d-%H%M%S}"
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """The teacher views: the recipe's, or else the objective's; none where it needs no teacher."""
+        names = self.views.names or self.objective.views
+        return names if Stream.TEACHER in self.objective.needs else ()
 
     @property
     def panel(self) -> Panel:
@@ -149,8 +158,23 @@ def check(config: RunConfig) -> None:
             "objective.tis_cap compares the trainer's old log-probs with the engine's, "
             "and train.old_logps takes the engine's for both: set it to recompute"
         )
+    check_views(config)
     if needs_skills(config):
         skill_context(config)
+
+
+def check_views(config: RunConfig) -> None:
+    """Find teacher views that the objective lacks or the environment cannot fill. Raises an `SdarError`."""
+    names, wanted = config.view_names, config.objective.views
+    if names and len(names) < len(wanted):
+        raise ConfigError(
+            f"objective '{objectives.name_of(type(config.objective))}' reads {len(wanted)} teacher views "
+            f"({', '.join(wanted)}), and views.names lists {len(names)}"
+        )
+    if any("expert" in views[name].needs for name in names) and not config.env.experts():
+        raise ConfigError(
+            f"teacher view 'expert' needs an expert, and '{envs.name_of(type(config.env))}' has none"
+        )
 
 
 def check_panel(config: RunConfig) -> None:
@@ -176,6 +200,6 @@ def student_skills(config: RunConfig, rule: str) -> SkillContext | None:
 
 
 def needs_skills(config: RunConfig) -> bool:
-    """Whether the teacher, the student or the embedded model's demonstrations see skills."""
-    objective = config.objective
-    return Stream.TEACHER in objective.needs or objective.student_skills or config.model.path == EMBEDDED
+    """Whether a teacher, the student or the embedded model's demonstrations see skills."""
+    taught = any("skills" in views[name].needs for name in config.view_names)
+    return taught or config.objective.student_skills or config.model.path == EMBEDDED

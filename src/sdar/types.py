@@ -146,6 +146,10 @@ class Trajectory:
     turns: tuple[Turn, ...]
     success: bool
     end: EndReason
+    final: Observation = Observation("")
+    """What was shown after the last action."""
+    facts: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Texts that a stage after the rollout has added, for teacher views to use."""
 
     @property
     def reward(self) -> float:

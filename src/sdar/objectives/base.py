@@ -36,11 +36,11 @@ class Stream(StrEnum):
     REF = "ref"
     """Log-probs of the frozen reference policy."""
     TEACHER = "teacher"
-    """Log-probs of the teacher: the policy's weights, with skills in the context."""
+    """Log-probs of the teacher, who sees more than the student; of every one, where there are several."""
     TEACHER_ENTROPY = "teacher_entropy"
-    """Entropy of the teacher's distribution."""
+    """Entropy of the main teacher's distribution."""
     TEACHER_TOP = "teacher_top"
-    """The teacher's log-probs of its likeliest tokens; the student's of the same tokens come with them."""
+    """The main teacher's log-probs of its likeliest tokens; the student's of the same come with them."""
     ENTROPY = "entropy"
     """Entropy of the live policy's distribution, with gradient."""
 
@@ -65,8 +65,9 @@ class LossInputs:
 
     Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a
     value for; None means all of them. `teacher_top_BTK` has the teacher's log-probs of K - 1 tokens and of
-    all others together, or of the whole vocabulary, and `student_top_BTK` the student's of the same. A batch
-    that breaks these rules raises `DataError`.
+    all others together, or of the whole vocabulary, and `student_top_BTK` the student's of the same. Further
+    teacher views are stacked in `more_teachers_BTV`, with their masks. A batch that breaks these rules raises
+    `DataError`.
     """
 
     logp_BT: Tensor
@@ -81,6 +82,8 @@ class LossInputs:
     teacher_entropy_BT: Tensor | None = None
     teacher_top_BTK: Tensor | None = None
     student_top_BTK: Tensor | None = None
+    more_teachers_BTV: Tensor | None = None
+    more_teacher_masks_BTV: Tensor | None = None
     entropy_BT: Tensor | None = None
     denominators: Denominators
     step: int = 0
@@ -93,9 +96,9 @@ class LossInputs:
         if len(shape) != 2:
             raise DataError(f"logp_BT must be [sequences, tokens], not of shape {shape}")
         for name, value in self.tensors().items():
-            if tuple(value.shape[:2]) != shape or value.dim() != (3 if name.endswith("_BTK") else 2):
+            if tuple(value.shape[:2]) != shape or value.dim() != len(name.rpartition("_")[2]):
                 raise DataError(f"{name} has shape {tuple(value.shape)}, but logp_BT has {shape}")
-            if name.endswith("mask_BT"):
+            if "mask" in name:
                 kind, fits = "boolean", value.dtype == torch.bool
             elif name == "turn_BT":
                 kind, fits = "integer", not value.is_floating_point() and value.dtype != torch.bool
@@ -108,7 +111,7 @@ class LossInputs:
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that are present, by field name."""
-        present = ((f.name, getattr(self, f.name)) for f in fields(self) if f.name.endswith(("_BT", "_BTK")))
+        present = ((f.name, getattr(self, f.name)) for f in fields(self) if "_BT" in f.name)
         return {name: value for name, value in present if value is not None}
 
     def stream(self, stream: Stream) -> Tensor:
@@ -121,6 +124,20 @@ class LossInputs:
         if value is None:
             raise ConfigError(f"the objective reads {name}, but the batch does not have it")
         return value
+
+    def teacher(self, view: int) -> tuple[Tensor, Tensor]:
+        """Log-probs of the teacher of a view, and the mask of the tokens that have it; 0 is the main view."""
+        if view == 0:
+            return self.stream(Stream.TEACHER), self.taught_BT
+        if self.more_teachers_BTV is None or view > self.more_teachers_BTV.shape[2]:
+            raise ConfigError(
+                f"the objective reads teacher view {view}, but the run has fewer: see views.names"
+            )
+        assert self.more_teacher_masks_BTV is not None
+        return (
+            self.more_teachers_BTV[..., view - 1],
+            self.mask_BT & self.more_teacher_masks_BTV[..., view - 1],
+        )
 
     @property
     def taught_BT(self) -> Tensor:
@@ -146,6 +163,8 @@ class Objective(ABC):
 
     student_skills: ClassVar[bool] = False
     """Whether the student itself sees the skills, in training and at test time."""
+    views: ClassVar[tuple[str, ...]] = ("skills",)
+    """What its teachers see, by the names of `sdar list views`, the main one first."""
 
     reduction: str = "token"
     """How per-token losses become one number: token, sequence, constant-length, or micro-batch-mean

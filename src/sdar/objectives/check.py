@@ -116,6 +116,8 @@ def random_inputs(
         teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         rollout_BT=logp_BT + normal(spread),
+        more_teachers_BTV=logp_BT[..., None] + normal(spread, rows, length, 2),
+        more_teacher_masks_BTV=(torch.rand(rows, 1, 2, generator=random) < 0.5).expand(*shape, 2),
         denominators=Denominators(int(mask_BT.sum()), rows, 1),
         step=step,
     )
@@ -163,7 +165,7 @@ def _fill(x: LossInputs, keep_BT: Tensor, filler_BT: Tensor, only: str = "") -> 
     chosen = {n: v for n, v in x.tensors().items() if (n == only if only else v.is_floating_point())}
     filled = {}
     for name, value in chosen.items():
-        keep, filler = (flat.reshape(*flat.shape, *[1] * (value.dim() - 2)) for flat in (keep_BT, filler_BT))
+        keep, filler = (t.reshape(*t.shape, *[1] * (value.dim() - t.dim())) for t in (keep_BT, filler_BT))
         filled[name] = torch.where(keep, value, filler)
     return _replace(x, filled)
 
@@ -204,6 +206,10 @@ def _masked(objective: Objective) -> Iterator[str]:
     for name in ("teacher_BT", "teacher_entropy_BT", "teacher_top_BTK"):
         if _differ(result, measure(objective, _fill(x, x.taught_BT, zeros_BT, only=name))):
             yield f"{name} outside teacher_mask_BT changes the loss or its gradient"
+    assert x.more_teacher_masks_BTV is not None
+    further = _fill(x, x.more_teacher_masks_BTV, zeros_BT, only="more_teachers_BTV")
+    if _differ(result, measure(objective, further)):
+        yield "more_teachers_BTV outside more_teacher_masks_BTV changes the loss or its gradient"
 
 
 def _split(objective: Objective) -> Iterator[str]:
@@ -240,6 +246,18 @@ def _needs(objective: Objective) -> Iterator[str]:
             yield f"needs lists '{stream}', but the loss runs without it"
         if stream not in objective.needs and (result is None or _differ(full, result)):
             yield f"the loss reads '{stream}', but needs does not list it"
+
+
+def _views(objective: Objective) -> Iterator[str]:
+    """`views` names as many teachers as `loss` reads."""
+    x = random_inputs(8)
+    alone = _replace(x, {"more_teachers_BTV": None, "more_teacher_masks_BTV": None})
+    try:
+        reads_more = _differ(measure(objective, x), measure(objective, alone))
+    except (SdarError, TypeError, AttributeError):
+        reads_more = True
+    if reads_more != (len(objective.views) > 1):
+        yield f"views names {list(objective.views)}, and the loss reads {'more' if reads_more else 'one'}"
 
 
 def _metrics(objective: Objective) -> Iterator[str]:
@@ -292,6 +310,7 @@ CHECKS: Mapping[str, Callable[[Objective], Iterator[str]]] = {
     "split": _split,
     "permutation": _permutation,
     "needs": _needs,
+    "views": _views,
     "metrics": _metrics,
     "streams": _streams,
     "settings": _settings,

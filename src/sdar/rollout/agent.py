@@ -127,7 +127,8 @@ class Dialogue:
         """The record of an episode that has ended."""
         if self.end is None:
             raise ValueError("the episode has not ended")
-        return Trajectory(self.task, self.index, self._context, tuple(self._turns), self.success, self.end)
+        turns = tuple(self._turns)
+        return Trajectory(self.task, self.index, self._context, turns, self.success, self.end, self._now)
 
 
 class Episode(Dialogue):

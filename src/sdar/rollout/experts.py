@@ -49,5 +49,6 @@ class ExpertCollector:
             )
             if step.done or step.truncated:
                 end = EndReason.DONE if step.done else EndReason.MAX_TURNS
-                return Trajectory(task, index, ContextMode.TRANSCRIPT, tuple(turns), step.success, end)
+                mode, last = ContextMode.TRANSCRIPT, step.observation
+                return Trajectory(task, index, mode, tuple(turns), step.success, end, last)
             seen = step.observation

@@ -1,6 +1,6 @@
-"""Turns trajectories into token sequences to train on, with the teacher's prompt in front of the same body.
+"""Turns trajectories into token sequences to train on, with the teachers' prompts in front of the same body.
 
-Only the teacher's prompts are tokenised here: a body is made of the tokens of the episode, as they were.
+Only the teachers' prompts are tokenised here: a body is made of the tokens of the episode, as they were.
 """
 
 from collections import Counter
@@ -10,12 +10,13 @@ from enum import StrEnum
 
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
-from sdar.skills.context import SkillContext
-from sdar.types import ContextMode, Message, Trajectory, Turn
+from sdar.rollout.views import TeacherContext, Views, views
+from sdar.skills.context import prepend
+from sdar.types import ContextMode, Group, Message, Trajectory, Turn
 
 
 class Overflow(StrEnum):
-    """What happens when a teacher's prompt and the body do not fit the context: an error, or no teacher."""
+    """What happens to a teacher's prompt over its budget or the context: an error, or no such teacher."""
 
     RAISE = "raise"
     DROP = "drop"
@@ -40,6 +41,8 @@ class Sample:
     """Index into the batch's trajectories."""
     teacher_prompt: tuple[int, ...] = ()
     """In front of the same body for the teacher; empty without a teacher."""
+    more_prompts: tuple[tuple[int, ...], ...] = ()
+    """The same for each further teacher view."""
 
     def __post_init__(self) -> None:
         if len(self.policy) != len(self.body):
@@ -60,19 +63,34 @@ class Sample:
         """Tokens of prompt and body."""
         return len(self.prompt) + len(self.body)
 
+    def prompt_of(self, view: int | None) -> tuple[int, ...]:
+        """The prompt of a teacher view, empty without that teacher; None is the student's."""
+        return self.prompt if view is None else (self.teacher_prompt, *self.more_prompts)[view]
+
+
+@dataclass(slots=True)
+class ViewReport:
+    """What one teacher saw."""
+
+    name: str
+    prompt_tokens: int = 0
+    """Tokens of all its prompts."""
+    overflow: int = 0
+    """Samples that lost this teacher because its prompt exceeds the budget or the context."""
+    absent: int = 0
+    """Samples for which the view had nothing to tell, and so no teacher."""
+
 
 @dataclass(frozen=True, slots=True)
 class SampleReport:
-    """What the teacher saw."""
+    """What the teachers saw."""
 
     kinds: tuple[str, ...]
     """Task kind of each trajectory."""
     skills: tuple[tuple[str, ...], ...]
-    """Names of the skills in the teacher's prompts of each trajectory; empty where it had no teacher."""
-    teacher_prompt_tokens: int
-    """Tokens of all teacher prompts."""
-    teacher_overflow: int
-    """Samples that lost their teacher because its prompt and the body do not fit the context."""
+    """Names of the skills in the teachers' prompts of each trajectory; empty where it had no teacher."""
+    views: tuple[ViewReport, ...]
+    """One for each teacher, the main one first."""
 
     @property
     def skills_seen(self) -> Mapping[str, Counter[str]]:
@@ -84,46 +102,90 @@ class SampleReport:
 
 
 def build_samples(
-    trajectories: Sequence[Trajectory],
+    groups: Sequence[Group],
     *,
     chat: Chat,
-    teacher: SkillContext | None,
+    teacher: Views | None,
     context_length: int,
     overflow: Overflow = Overflow.RAISE,
 ) -> tuple[list[Sample], SampleReport]:
     """The samples of all trajectories, in order: one a turn in window mode, one an episode in a transcript.
 
-    With a `teacher`, its prompt is the student's messages with the task's skills put in. One that leaves the
-    body no room in `context_length` raises `ContextOverflow`, or with `drop` the sample has no teacher; it is
-    never cut.
+    With a `teacher`, each of its views makes a prompt of the student's messages and its note. One that is
+    over the view's budget or leaves the body no room in `context_length` raises `ContextOverflow`, or with
+    `drop` the sample has no such teacher; it is never cut.
     """
     samples: list[Sample] = []
     skills: list[tuple[str, ...]] = []
-    lost = 0
-    for index, trajectory in enumerate(trajectories):
-        chosen = teacher.select(trajectory.task, trajectory.turns[0].observation.goal) if teacher else ()
-        seen = False
-        for sample, messages in _plain(trajectory, index):
-            if teacher is None:
-                samples.append(sample)
-                continue
-            prompt = tuple(chat.render(teacher.apply(messages, chosen)))
-            fits = _fits(prompt, sample, trajectory, context_length, overflow)
-            samples.append(replace(sample, teacher_prompt=prompt) if fits else sample)
-            seen, lost = seen or fits, lost + (not fits)
-        skills.append(tuple(skill.name for skill in chosen) if seen else ())
-    kinds = tuple(trajectory.task.kind for trajectory in trajectories)
-    tokens = sum(len(sample.teacher_prompt) for sample in samples)
-    return samples, SampleReport(kinds, tuple(skills), tokens, lost)
+    scribe = _Scribe(teacher, chat, context_length, overflow) if teacher else None
+    episodes = [(group, trajectory) for group in groups for trajectory in group.trajectories]
+    for index, (group, trajectory) in enumerate(episodes):
+        seen: dict[str, None] = {}
+        context = teacher.context(group, trajectory) if teacher else None
+        for sample, messages, turn in _plain(trajectory, index):
+            if scribe and context:
+                sample, shown = scribe.teach(sample, messages, replace(context, turn=turn))
+                seen |= dict.fromkeys(shown)
+            samples.append(sample)
+        skills.append(tuple(seen))
+    kinds = tuple(trajectory.task.kind for _, trajectory in episodes)
+    return samples, SampleReport(kinds, tuple(skills), scribe.reports if scribe else ())
 
 
-def _plain(trajectory: Trajectory, index: int) -> Iterator[tuple[Sample, tuple[Message, ...]]]:
-    """Samples without a teacher, each with the messages of its prompt."""
+class _Scribe:
+    """Writes the teachers' prompts of samples, and keeps count."""
+
+    def __init__(self, teacher: Views, chat: Chat, context_length: int, overflow: Overflow) -> None:
+        self.reports = tuple(map(ViewReport, teacher.names))
+        self._teacher, self._chat, self._overflow = teacher, chat, overflow
+        self._context_length = context_length
+
+    def teach(
+        self, sample: Sample, messages: tuple[Message, ...], context: TeacherContext
+    ) -> tuple[Sample, list[str]]:
+        """The sample with a prompt for each view, and the names of the skills in them."""
+        prompts: list[tuple[int, ...]] = []
+        skills: list[str] = []
+        for number, report in enumerate(self.reports):
+            note = views[report.name].write(context)
+            prompt = tuple(self._chat.render(prepend(messages, note.text))) if note else ()
+            if note is None:
+                report.absent += 1
+            elif self._fits(prompt, sample, self._teacher.budget(number), context):
+                skills += note.skills
+            else:
+                report.overflow, prompt = report.overflow + 1, ()
+            report.prompt_tokens += len(prompt)
+            prompts.append(prompt)
+        return replace(sample, teacher_prompt=prompts[0], more_prompts=tuple(prompts[1:])), skills
+
+    def _fits(self, prompt: tuple[int, ...], sample: Sample, budget: int, context: TeacherContext) -> bool:
+        """Whether budget and context hold the prompt; `ContextOverflow` where it may not be dropped."""
+        if prompt[-1] != sample.prompt[-1]:
+            raise DataError(
+                "the teacher's prompt does not end like the student's; the chat template is at fault"
+            )
+        added, length = len(prompt) - len(sample.prompt), len(prompt) + len(sample.body)
+        fits = length <= self._context_length and (not budget or added <= budget)
+        if not fits and self._overflow is Overflow.RAISE:
+            limit = f"the context of {self._context_length}"
+            if length <= self._context_length:
+                limit = f"its budget of {budget} more than the student's {len(sample.prompt)}"
+            raise ContextOverflow(
+                f"the teacher's prompt of {len(prompt)} tokens and the {len(sample.body)} tokens that follow "
+                f"it in task '{context.trajectory.task.id}' exceed {limit}"
+            )
+        return fits
+
+
+def _plain(trajectory: Trajectory, index: int) -> Iterator[tuple[Sample, tuple[Message, ...], int | None]]:
+    """Samples without a teacher, each with the messages of its prompt and, in window mode, its turn."""
     if trajectory.context is ContextMode.WINDOW:
         for number, turn in enumerate(trajectory.turns):
-            yield _sample(turn.prompt, [turn], number, index), turn.messages
+            yield _sample(turn.prompt, [turn], number, index), turn.messages, number
     else:
-        yield _sample(trajectory.turns[0].prompt, trajectory.turns, 0, index), trajectory.turns[0].messages
+        first = trajectory.turns[0]
+        yield _sample(first.prompt, trajectory.turns, 0, index), first.messages, None
 
 
 def _sample(prompt: tuple[int, ...], turns: Sequence[Turn], first: int, index: int) -> Sample:
@@ -139,17 +201,3 @@ def _sample(prompt: tuple[int, ...], turns: Sequence[Turn], first: int, index: i
         logps += turn.completion.logps
         numbers += [number] * len(turn.completion.logps)
     return Sample(prompt, tuple(body), tuple(policy), tuple(logps), tuple(numbers), index)
-
-
-def _fits(
-    prompt: tuple[int, ...], sample: Sample, trajectory: Trajectory, context_length: int, overflow: Overflow
-) -> bool:
-    if prompt[-1] != sample.prompt[-1]:
-        raise DataError("the teacher's prompt does not end like the student's; the chat template is at fault")
-    length = len(prompt) + len(sample.body)
-    if length > context_length and overflow is Overflow.RAISE:
-        raise ContextOverflow(
-            f"the teacher's prompt of {len(prompt)} tokens and the {len(sample.body)} tokens that follow it "
-            f"in task '{trajectory.task.id}' exceed the context of {context_length}"
-        )
-    return length <= context_length

@@ -83,16 +83,24 @@ class SkillContext:
 
         Raises `ConfigError` when there is no user message.
         """
-        if not skills:
-            return tuple(messages)
-        first = next((i for i, message in enumerate(messages) if message.role == "user"), None)
-        if first is None:
-            raise ConfigError("skills need a user message to go into, and the prompt has none")
-        changed = replace(messages[first], content=f"{self.section(skills)}\n\n{messages[first].content}")
-        return (*messages[:first], changed, *messages[first + 1 :])
+        return prepend(messages, self.section(skills)) if skills else tuple(messages)
 
     def section(self, skills: Sequence[Skill]) -> str:
         """The heading and the skills as text."""
         if self.detail is Detail.SUMMARY:
             return "\n".join([HEADING, *(skill.summary for skill in skills)])
         return "\n\n".join([HEADING, *(skill.text for skill in skills)])
+
+
+def prepend(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+    """`messages` with `text` at the head of the first user message; unchanged without a text.
+
+    Raises `ConfigError` when there is no user message.
+    """
+    if not text:
+        return tuple(messages)
+    first = next((i for i, message in enumerate(messages) if message.role == "user"), None)
+    if first is None:
+        raise ConfigError("skills need a user message to go into, and the prompt has none")
+    changed = replace(messages[first], content=f"{text}\n\n{messages[first].content}")
+    return (*messages[:first], changed, *messages[first + 1 :])

@@ -33,6 +33,8 @@ class Batch:
     """Log-probs as they were sampled."""
     streams: dict[Stream, Tensor] = field(default_factory=dict)
     """What else there is of each policy token, filled in as it is scored."""
+    more_teachers: list[Tensor] = field(default_factory=list)
+    """Log-probs of the further teacher views."""
     teacher_ids: Tensor | None = None
     """(M, K) the tokens of which `TEACHER_TOP` has log-probs, beside the bucket; None: the vocabulary."""
 
@@ -76,17 +78,20 @@ class Batch:
     @property
     def lengths(self) -> list[int]:
         """Tokens of each sample, prompt and body."""
-        return [sample.length for sample in self.samples]
-
-    @property
-    def teacher_lengths(self) -> list[int]:
-        """Tokens of each sample behind the teacher's prompt."""
-        return [len(sample.teacher_prompt) + len(sample.body) for sample in self.samples]
+        return self.lengths_of(None)
 
     @property
     def taught(self) -> list[int]:
-        """Rows that have a teacher."""
-        return [row for row, sample in enumerate(self.samples) if sample.teacher_prompt]
+        """Rows that have the main teacher."""
+        return self.taught_by(0)
+
+    def taught_by(self, view: int) -> list[int]:
+        """Rows that have the teacher of that view."""
+        return [row for row, sample in enumerate(self.samples) if sample.prompt_of(view)]
+
+    def lengths_of(self, view: int | None) -> list[int]:
+        """Tokens of each sample behind the prompt of a teacher view; None is the student's."""
+        return [len(sample.prompt_of(view)) + len(sample.body) for sample in self.samples]
 
     def columns(self, rows: Sequence[int]) -> Tensor:
         """Indices into a stream of the policy tokens of `rows`, in that order."""
@@ -104,14 +109,14 @@ class Batch:
         return Denominators(float(counts.sum()), float((counts > 0).sum()), float(micro_batches))
 
 
-def pack(samples: Sequence[Sample], device: torch.device, *, teacher: bool = False) -> Packed:
+def pack(samples: Sequence[Sample], device: torch.device, view: int | None = None) -> Packed:
     """Samples end to end; their policy tokens are the scored ones, in order.
 
-    With `teacher` each body follows its teacher's prompt, which it must have.
+    With a `view` each body follows that teacher's prompt, which it must have.
     """
     sequences = []
     for sample in samples:
-        prompt = sample.teacher_prompt if teacher else sample.prompt
+        prompt = sample.prompt_of(view)
         scored = [i for i, chosen in enumerate(sample.policy, len(prompt)) if chosen]
         sequences.append((prompt + sample.body, scored))
     return Packed.from_sequences(sequences).to(device)
@@ -138,11 +143,18 @@ def loss_inputs(
         places = mask_BT.reshape(*mask_BT.shape, *[1] * (flat.dim() - 1))
         return flat.new_zeros(*mask_BT.shape, *flat.shape[1:]).masked_scatter(places, flat)
 
+    def taught_B1(view: int) -> Tensor:
+        taught = [[bool(batch.samples[row].prompt_of(view))] for row in rows]
+        return torch.tensor(taught, device=mask_BT.device)
+
     present = needs & batch.streams.keys()
     optional = {stream.tensor: matrix(batch.streams[stream][columns]) for stream in present}
     if Stream.TEACHER in present:
-        taught_B = [bool(batch.samples[row].teacher_prompt) for row in rows]
-        optional["teacher_mask_BT"] = mask_BT & torch.tensor(taught_B, device=mask_BT.device)[:, None]
+        masks = [mask_BT & taught_B1(view) for view in range(1 + len(batch.more_teachers))]
+        optional["teacher_mask_BT"] = masks[0]
+        if batch.more_teachers:
+            optional["more_teachers_BTV"] = matrix(torch.stack(batch.more_teachers, -1)[columns])
+            optional["more_teacher_masks_BTV"] = torch.stack(masks[1:], -1)
     if scores.entropy is not None:
         optional["entropy_BT"] = matrix(scores.entropy)
     if scores.top is not None:

@@ -23,6 +23,7 @@ from sdar.objectives.base import Stream
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.samples import Overflow, SampleReport, build_samples
+from sdar.rollout.views import Views
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
 from sdar.trainer.batch import Batch
@@ -57,7 +58,7 @@ class TrainConfig:
     old_logps: OldLogps = OldLogps.ROLLOUT
     """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
     teacher_overflow: Overflow = Overflow.RAISE
-    """A teacher's prompt that leaves no room for the episode is an error, or that sample has no teacher."""
+    """A teacher's prompt over its budget or the context is an error, or that sample has no such teacher."""
     record: int = 8
     """Trajectories whose tokens and streams are kept each step."""
 
@@ -91,8 +92,8 @@ class Trainer:
     engine: Engine
     """The collector's engine; it is given the policy's weights at the start and after every step."""
     chat: Chat
-    teacher: SkillContext | None
-    """What the teacher sees and the student does not; needed where the objective needs the teacher."""
+    teacher: Views | None
+    """What the teachers see and the student does not; needed where the objective needs a teacher."""
     learner: Learner
     checkpoints: Checkpoints
     run: RunDir
@@ -106,13 +107,17 @@ class Trainer:
             raise ConfigError(
                 f"rollout.tasks_per_step is {per_step}, but there are {len(self.tasks)} training tasks"
             )
-        if Stream.TEACHER in self.learner.objective.needs and self.teacher is None:
-            raise ConfigError("the objective needs a teacher, and no skills were given")
+        if self._taught and self.teacher is None:
+            raise ConfigError("the objective needs a teacher, and no views were given")
+
+    @property
+    def _taught(self) -> bool:
+        return Stream.TEACHER in self.learner.objective.needs
 
     @property
     def skills(self) -> SkillContext | None:
-        """What the teacher is shown or, where the objective needs none, the student."""
-        return self.teacher if Stream.TEACHER in self.learner.objective.needs else self.collector.skills
+        """What the teachers may be shown or, where the objective needs none, the student."""
+        return self.teacher.skills if self.teacher and self._taught else self.collector.skills
 
     def train(self) -> int:
         """Train from the newest checkpoint, or from the start, to the last step; the number of steps done.
@@ -183,9 +188,9 @@ class Trainer:
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:
         """The samples of all groups, with their advantages."""
         samples, report = build_samples(
-            flatten(groups),
+            groups,
             chat=self.chat,
-            teacher=self.teacher if Stream.TEACHER in self.learner.objective.needs else None,
+            teacher=self.teacher if self._taught else None,
             context_length=self.engine.context_length,
             overflow=self.config.teacher_overflow,
         )
@@ -202,10 +207,14 @@ class Trainer:
             elif stream in needs:
                 told = self._telling(f"score {stream.value}")
                 batch.put(stream, self.learner.score(batch, stream, told))
+        if self.teacher and self._taught:
+            for view, name in enumerate(self.teacher.names[1:], 1):
+                told = self._telling(f"score {name}")
+                batch.more_teachers.append(self.learner.score(batch, Stream.TEACHER, told, view=view).logp)
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
         """For each episode, the names of the skills that the teacher saw, or else the student."""
-        if self.skills is None or self.skills is self.teacher:
+        if self.skills is None or self._taught:
             return list(report.skills)
         chosen = [self.skills.select(episode.task, episode.turns[0].observation.goal) for episode in episodes]
         return [tuple(skill.name for skill in skills) for skills in chosen]

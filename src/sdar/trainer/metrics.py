@@ -45,13 +45,18 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def teacher_metrics(report: SampleReport) -> dict[str, float]:
-    """What the teacher saw; `skills/<name>` counts the trajectories that a skill was shown with."""
+    """What the teachers saw; `skills/<name>` counts the trajectories that a skill was shown with.
+
+    The main teacher's numbers are `teacher/*`, those of another view `teacher/<view>/*`.
+    """
     shown = Counter(name for names in report.skills for name in names)
-    return {
-        "teacher/prompt_tokens": float(report.teacher_prompt_tokens),
-        "teacher/overflow": float(report.teacher_overflow),
-        **{f"skills/{name}": float(shown[name]) for name in sorted(shown)},
-    }
+    metrics = {f"skills/{name}": float(shown[name]) for name in sorted(shown)}
+    for number, view in enumerate(report.views):
+        path = f"teacher/{view.name}" if number else "teacher"
+        metrics[f"{path}/prompt_tokens"] = float(view.prompt_tokens)
+        metrics[f"{path}/overflow"] = float(view.overflow)
+        metrics[f"{path}/absent"] = float(view.absent)
+    return metrics
 
 
 def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:

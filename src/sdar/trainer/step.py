@@ -115,27 +115,33 @@ class Learner:
 
     @torch.no_grad()
     def score(
-        self, batch: Batch, stream: Stream, told: Told = silent, rows: Sequence[int] | None = None
+        self,
+        batch: Batch,
+        stream: Stream,
+        told: Told = silent,
+        *,
+        view: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> TokenScores:
-        """Scores of the batch's policy tokens by the current weights, the teacher or the reference.
+        """Scores of the batch's policy tokens by the current weights, the reference or a `view`'s teacher.
 
-        Other rows than `rows` (by default all) and samples without a teacher have 0. The teacher's pass also
-        gives its entropy and its likeliest tokens where the objective needs them.
+        Other rows than `rows` (by default all) and samples without that teacher have 0. The pass of the main
+        teacher, view 0, also gives its entropy and its likeliest tokens where the objective needs them.
         """
-        teacher, needs = stream is Stream.TEACHER, self.objective.needs
-        entropy = teacher and Stream.TEACHER_ENTROPY in needs
-        top = self.objective.teacher_tokens if teacher and Stream.TEACHER_TOP in needs else None
-        lengths = batch.teacher_lengths if teacher else batch.lengths
+        seen, needs = view if stream is Stream.TEACHER else None, self.objective.needs
+        entropy = seen == 0 and Stream.TEACHER_ENTROPY in needs
+        top = self.objective.teacher_tokens if seen == 0 and Stream.TEACHER_TOP in needs else None
+        lengths = batch.lengths_of(seen)
         todo = range(len(lengths)) if rows is None else rows
-        if teacher:
-            todo = sorted(set(batch.taught).intersection(todo))
+        if seen is not None:
+            todo = sorted(set(batch.taught_by(seen)).intersection(todo))
         cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
         mine = self._mine(cut or [[]] * self.world.size)
         scored: list[tuple[Tensor, TokenScores]] = []
         with self._scorer(stream) as policy:
             for number, share in enumerate(mine):
                 told(number, len(mine))
-                packed = pack([batch.samples[row] for row in share], self.world.device, teacher=teacher)
+                packed = pack([batch.samples[row] for row in share], self.world.device, seen)
                 scores = policy(packed, temperature=self.temperature, with_entropy=entropy, top=top)
                 scored.append((batch.columns(share), scores))
         return self._join(scored, len(batch.rollout_M))
@@ -187,9 +193,12 @@ class Learner:
         return Learned(metrics, whole.pop("live"), parts[0], whole)
 
     def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
-        """Score the teacher of `rows` again, where it is scored at all."""
+        """Score the teachers of `rows` again, where they are scored at all."""
         if Stream.TEACHER in batch.streams:
             batch.put(Stream.TEACHER, self.score(batch, Stream.TEACHER, rows=rows), rows)
+            columns = batch.columns(rows)
+            for view, teacher_M in enumerate(batch.more_teachers, 1):
+                teacher_M[columns] = self.score(batch, Stream.TEACHER, view=view, rows=rows).logp[columns]
 
     def _accumulate(
         self,

@@ -31,7 +31,7 @@ from sdar.rollout.agent import Episode
 from sdar.rollout.collector import RolloutConfig
 from sdar.rollout.samples import Sample, build_samples
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, StopReason, Task, Trajectory
+from sdar.types import Completion, Group, StopReason, Task, Trajectory
 
 Progress = Callable[[int, int, float], None]
 """Told (steps done, all steps, loss)."""
@@ -164,7 +164,10 @@ class WarmStart:
             task = tasks[_draw(len(tasks), self.config.seed, 2, number)]
             trajectory = self._demonstrate(task, number, chat, tokenizer, skilled=number % 2 == 0)
             yield from build_samples(
-                [trajectory], chat=chat, teacher=None, context_length=self.config.model.context_length
+                [Group(task, [trajectory])],
+                chat=chat,
+                teacher=None,
+                context_length=self.config.model.context_length,
             )[0]
             number += 1
 

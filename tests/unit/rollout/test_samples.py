@@ -10,6 +10,7 @@ from sdar.model.chat import Chat
 from sdar.rollout.collector import Collector, RolloutConfig
 from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.samples import Overflow, Sample, build_samples
+from sdar.rollout.views import Views
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import ByKind
@@ -23,26 +24,30 @@ BANK = SkillBank(
         Skill("starboard", "right", "Right.", "The door is on the right."),
     ),
 )
-TEACHER = SkillContext(BANK, ByKind())
 SPEC = ToySpec(max_turns=4)
+TEACHER = Views(names=("skills",), spec=SPEC, skills=SkillContext(BANK, ByKind()))
 CHAT = Chat(tiny_tokenizer())
 TEMPERATURE = 0.8
 
 
 @pytest.fixture(scope="module", params=list(ContextMode))
-def trajectories(request):
+def groups(request):
     config = RolloutConfig(context=request.param, max_tokens=6, temperature=TEMPERATURE)
     engine = HFEngine(tiny_model(), stop_ids=CHAT.stop_ids)
-    groups = Collector(SPEC, engine, CHAT, config).collect(SPEC.tasks("train")[:4], 2, seed=3)
+    return Collector(SPEC, engine, CHAT, config).collect(SPEC.tasks("train")[:4], 2, seed=3)
+
+
+@pytest.fixture
+def trajectories(groups):
     return [trajectory for group in groups for trajectory in group.trajectories]
 
 
-def build(trajectories, teacher=TEACHER, **settings):
-    return build_samples(trajectories, chat=CHAT, teacher=teacher, context_length=2048, **settings)
+def build(groups, teacher=TEACHER, **settings):
+    return build_samples(groups, chat=CHAT, teacher=teacher, context_length=2048, **settings)
 
 
-def test_samples_hold_what_was_sampled_in_order(trajectories):
-    samples, _ = build(trajectories)
+def test_samples_hold_what_was_sampled_in_order(groups, trajectories):
+    samples, _ = build(groups)
     window = trajectories[0].context is ContextMode.WINDOW
     assert len(samples) == (sum(len(t.turns) for t in trajectories) if window else len(trajectories))
     for index, trajectory in enumerate(trajectories):
@@ -55,9 +60,9 @@ def test_samples_hold_what_was_sampled_in_order(trajectories):
         assert all(sample.policy[-1] for sample in mine)
 
 
-def test_recorded_logps_are_those_of_the_plain_forward_on_the_sample(trajectories):
+def test_recorded_logps_are_those_of_the_plain_forward_on_the_sample(groups):
     model = tiny_model()
-    for sample in build(trajectories)[0]:
+    for sample in build(groups)[0]:
         with torch.no_grad():
             logits = model(torch.tensor([sample.prompt + sample.body])).logits[0, len(sample.prompt) - 1 : -1]
         logps = torch.log_softmax(logits / TEMPERATURE, -1).gather(-1, torch.tensor(sample.body)[:, None])[
@@ -68,9 +73,9 @@ def test_recorded_logps_are_those_of_the_plain_forward_on_the_sample(trajectorie
         assert (sample.num_policy, sample.length) == (len(ours), len(sample.prompt + sample.body))
 
 
-def test_the_teacher_sees_skills_in_front_of_the_same_body(trajectories):
-    samples, report = build(trajectories)
-    plain, _ = build(trajectories, teacher=None)
+def test_the_teacher_sees_skills_in_front_of_the_same_body(groups):
+    samples, report = build(groups)
+    plain, _ = build(groups, teacher=None)
     for sample, bare in zip(samples, plain, strict=True):
         assert dataclasses.replace(sample, teacher_prompt=()) == bare
         student, teacher = (CHAT.decode(prompt) for prompt in (sample.prompt, sample.teacher_prompt))
@@ -78,44 +83,42 @@ def test_the_teacher_sees_skills_in_front_of_the_same_body(trajectories):
         head, content = student.split("user\n")
         assert teacher.startswith(head)
         assert teacher.endswith(content)
-    assert report.teacher_prompt_tokens == sum(len(sample.teacher_prompt) for sample in samples)
-    assert report.teacher_overflow == 0
+    assert report.views[0].prompt_tokens == sum(len(sample.teacher_prompt) for sample in samples)
+    assert (report.views[0].overflow, report.views[0].absent) == (0, 0)
 
 
-def test_the_report_says_which_skills_were_seen(trajectories):
-    _, report = build(trajectories)
+def test_the_report_says_which_skills_were_seen(groups, trajectories):
+    _, report = build(groups)
     assert report.skills == tuple(
         ("walk", "port" if t.task.kind == "left" else "starboard") for t in trajectories
     )
     assert report.skills_seen == {"left": {"walk": 4, "port": 4}, "right": {"walk": 4, "starboard": 4}}
 
 
-def test_without_a_teacher_nothing_is_seen(trajectories):
-    samples, report = build(trajectories, teacher=None)
+def test_without_a_teacher_nothing_is_seen(groups):
+    samples, report = build(groups, teacher=None)
     assert all(sample.teacher_prompt == () for sample in samples)
-    assert (report.teacher_prompt_tokens, set(report.skills)) == (0, {()})
+    assert (report.views, set(report.skills)) == ((), {()})
 
 
-def test_a_teacher_that_does_not_fit_is_an_error_or_dropped(trajectories):
-    samples, _ = build(trajectories)
+def test_a_teacher_that_does_not_fit_is_an_error_or_dropped(groups):
+    samples, _ = build(groups)
     lengths = [len(sample.teacher_prompt) + len(sample.body) for sample in samples]
     limit = max(lengths) - 1
     too_long = sum(length > limit for length in lengths)
     with pytest.raises(ContextOverflow, match=f"exceed the context of {limit}"):
-        build_samples(trajectories, chat=CHAT, teacher=TEACHER, context_length=limit)
+        build_samples(groups, chat=CHAT, teacher=TEACHER, context_length=limit)
     kept, report = build_samples(
-        trajectories, chat=CHAT, teacher=TEACHER, context_length=limit, overflow=Overflow.DROP
+        groups, chat=CHAT, teacher=TEACHER, context_length=limit, overflow=Overflow.DROP
     )
-    assert report.teacher_overflow == too_long
+    assert report.views[0].overflow == too_long
     assert [bool(sample.teacher_prompt) for sample in kept] == [length <= limit for length in lengths]
     assert [sample.body for sample in kept] == [sample.body for sample in samples]
-    build_samples(trajectories, chat=CHAT, teacher=TEACHER, context_length=limit + 1)
+    build_samples(groups, chat=CHAT, teacher=TEACHER, context_length=limit + 1)
 
 
-def test_skills_of_a_dropped_teacher_are_not_counted(trajectories):
-    _, report = build_samples(
-        trajectories, chat=CHAT, teacher=TEACHER, context_length=30, overflow=Overflow.DROP
-    )
+def test_skills_of_a_dropped_teacher_are_not_counted(groups):
+    _, report = build_samples(groups, chat=CHAT, teacher=TEACHER, context_length=30, overflow=Overflow.DROP)
     assert set(report.skills) == {()}
 
 

@@ -56,10 +56,10 @@ def test_pack_scores_the_policy_tokens_from_the_token_before_each() -> None:
 def test_the_teacher_sees_the_same_body_behind_its_own_prompt() -> None:
     batch = Batch.build(SAMPLES, ADVANTAGES, CPU)
     assert batch.taught == [0, 2]
-    packed = pack([SAMPLES[row] for row in batch.taught], CPU, teacher=True)
+    packed = pack([SAMPLES[row] for row in batch.taught], CPU, 0)
     assert letters(packed.tokens) == "skillabXYcdskillqUVrS"
     assert letters(packed.targets) == "XYZUVST"
-    assert [batch.teacher_lengths[row] for row in batch.taught] == [length + 1 for length in packed.seqlens]
+    assert [batch.lengths_of(0)[row] for row in batch.taught] == [length + 1 for length in packed.seqlens]
 
 
 def test_streams_land_on_their_row_and_column() -> None:
@@ -159,7 +159,7 @@ def test_a_step_is_assembled_in_milliseconds() -> None:
     start = process_time()
     batch = Batch.build(samples, [(1.0,)] * 64, CPU)
     for cut in micro_batches(range(64), batch.lengths, 8192, 1):
-        packed = pack([samples[r] for r in cut], CPU, teacher=True)
+        packed = pack([samples[r] for r in cut], CPU, 0)
         loss_inputs(
             batch,
             cut,

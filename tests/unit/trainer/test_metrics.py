@@ -6,7 +6,7 @@ import torch
 
 from sdar.objectives.base import Stream
 from sdar.ops.reduce import WeightedSum
-from sdar.rollout.samples import Sample, SampleReport
+from sdar.rollout.samples import Sample, SampleReport, ViewReport
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import World
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
@@ -95,11 +95,16 @@ def test_metrics_of_the_environment_are_sums_over_turns_and_means_over_episodes(
     assert (found["rollout/searches"], found["rollout/f1"]) == (1.0, 0.25)
 
 
-def test_skills_are_counted() -> None:
-    report = SampleReport(("a", "b", "b"), (("x",), ("x", "y"), ()), 70, 1)
+def test_skills_and_views_are_counted() -> None:
+    views = (ViewReport("skills", 70, 1, 2), ViewReport("future", 90))
+    report = SampleReport(("a", "b", "b"), (("x",), ("x", "y"), ()), views)
     assert teacher_metrics(report) == {
         "teacher/prompt_tokens": 70.0,
         "teacher/overflow": 1.0,
+        "teacher/absent": 2.0,
+        "teacher/future/prompt_tokens": 90.0,
+        "teacher/future/overflow": 0.0,
+        "teacher/future/absent": 0.0,
         "skills/x": 2.0,
         "skills/y": 1.0,
     }

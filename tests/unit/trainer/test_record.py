@@ -70,7 +70,7 @@ def test_the_record_shows_what_student_and_teacher_saw(
             assert "".join(turn["pieces"]).removesuffix("<|im_end|>") == turn["text"]
             assert len(turn["pieces"]) == len(turn["tokens"])
             if mode is ContextMode.WINDOW or number == 0:
-                shown = trainer.teacher.apply(messages, trainer.teacher.bank.skills)
+                shown = trainer.skills.apply(messages, trainer.skills.bank.skills)
                 chat = trainer.chat
                 assert turn["prompt"] == chat.verbatim(chat.render(messages))
                 assert turn["teacher_prompt"] == chat.verbatim(chat.render(shown))

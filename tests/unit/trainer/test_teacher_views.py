@@ -1,0 +1,65 @@
+"""Several teacher views in one run: each is scored as if it were the only one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from tests.runs import tiny_trainer
+
+from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.rollout.views import Note, TeacherContext, View, views
+from sdar.runlog import read_metrics
+from sdar.trainer.distributed import World
+from sdar.trainer.step import OptimConfig
+from sdar.trainer.teachers import Live, StartOfStep, TeacherConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch(Objective):
+    """Keeps what it is given."""
+
+    seen: list[LossInputs] = field(default_factory=list)
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        return frozenset({Stream.TEACHER})
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        self.seen.append(x)
+        return LossOutput(self.reduce(-x.logp_BT, x), {})
+
+
+def watch(
+    path: Path, world: World, teacher: TeacherConfig, names: tuple[str, ...]
+) -> tuple[list[LossInputs], list[str]]:
+    """The batches of a step of two updates with these views, and the names of the metrics."""
+    objective = Watch()
+    optim = OptimConfig(lr=1e-2, mini_batch=4)
+    trainer = tiny_trainer(
+        path, world, steps=1, objective=objective, views=names, teacher=teacher, optim=optim
+    )
+    trainer.train()
+    return objective.seen, list(read_metrics(trainer.run)[-1])
+
+
+def even(context: TeacherContext) -> Note | None:
+    """Tells half of the episodes something."""
+    return Note("go on") if context.trajectory.index % 2 == 0 else None
+
+
+@pytest.mark.parametrize("teacher", [StartOfStep(), Live()])
+def test_each_view_is_scored_as_if_it_were_alone(
+    teacher: TeacherConfig, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(views._table, "even", View(even, frozenset()))
+    both, metrics = watch(tmp_path / "both", world, teacher, ("future", "even"))
+    assert {"teacher/prompt_tokens", "teacher/even/absent"} <= set(metrics)
+    assert len(both) == 2
+    for view, name in enumerate(("future", "even")):
+        alone, _ = watch(tmp_path / name, world, teacher, (name,))
+        for x, y in zip(both, alone, strict=True):
+            torch.testing.assert_close(x.teacher(view)[0], y.teacher(0)[0])
+            assert torch.equal(x.teacher(view)[1], y.teacher(0)[1])
+    taught = torch.cat([x.teacher(1)[1][:, 0] for x in both])
+    assert taught.sum() * 2 == len(taught)
