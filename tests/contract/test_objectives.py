@@ -52,6 +52,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("rlsd", {"lam": 1.0, "eps": 0.5}),
     ("rlsd", {"pg_coef": 0.5, "lam": "linear:0.8:0@0:60"}),
     ("skill-sd", {"coef": 0.3, "pg_coef": 0.0}),
+    ("pcsd", {"coef": 0.7, "beta": 2.0, "memory": 0.5, "trend": 2.0}),
+    ("step-opsd", {"lam": 1.0, "alpha": 0.6}),
+    ("ocsd", {"top_share": 0.6, "alpha": 0.7}),
 ]
 
 
@@ -479,9 +482,13 @@ def test_loss_inputs_refuse(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("name", list(objectives))
 def test_a_missing_stream_is_named(name: str) -> None:
     objective = objectives[name]()
+    more = {
+        "more_teachers_BTV": torch.zeros(1, 1, 1),
+        "more_teacher_masks_BTV": torch.ones(1, 1, 1, dtype=torch.bool),
+    }
     for stream in objective.needs:
         with pytest.raises(ConfigError, match=f"reads {stream.tensor}, but the batch does not have it"):
-            objective.loss(one_token(**{stream.tensor: None}))
+            objective.loss(one_token(**more, **{stream.tensor: None}))
 
 
 @pytest.mark.parametrize(

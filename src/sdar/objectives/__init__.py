@@ -1,6 +1,6 @@
 """Named algorithms, one a file. Importing this package registers the built-in ones."""
 
-from sdar.objectives import grpo, grpo_opsd, opsd, rlsd, sdar, skill_grpo, skill_sd
+from sdar.objectives import grpo, grpo_opsd, ocsd, opsd, pcsd, rlsd, sdar, skill_grpo, skill_sd, step_opsd
 from sdar.objectives.base import (
     LossInputs,
     LossOutput,
@@ -22,9 +22,12 @@ __all__ = [
     "grpo",
     "grpo_opsd",
     "objectives",
+    "ocsd",
     "opsd",
+    "pcsd",
     "rlsd",
     "sdar",
     "skill_grpo",
     "skill_sd",
+    "step_opsd",
 ]

@@ -220,3 +220,45 @@ def _persistent(memory: float, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
             past = [s for s in taught if s <= t and turn_T[s] == turn_T[t]]
             mean_BT[row, t] = np.average(gap_BT[row, past], weights=[memory ** (t - s) for s in past])
     return mean_BT
+
+
+@oracles.register("pcsd")
+def pcsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The gate is a constant; d(gap) = -1."""
+    gap_BT = x["teacher_BT"] - x["logp_BT"]
+    mean_BT = _persistent(objective.memory, x, np.maximum(gap_BT, 0))
+    score_BT = gap_BT + objective.persistence * mean_BT
+    for row, turn_T in enumerate(x["turn_BT"]):
+        for t in range(1, len(turn_T)):
+            if turn_T[t] == turn_T[t - 1]:
+                score_BT[row, t] += objective.trend * (mean_BT[row, t] - mean_BT[row, t - 1])
+    gate_BT = (1 + np.tanh(objective.beta * score_BT / 2)) / 2
+    token = _policy(objective, x, x["adv_BT"]).plus(
+        objective.coef, _taught(x, Token(gate_BT * gap_BT, -gate_BT))
+    )
+    return _expected(objective, x, counts, token)
+
+
+@oracles.register("step-opsd")
+def step_opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term; turn by turn, the weights of the advantages are divided by their mean."""
+    tilt_BT = np.tanh(np.sign(x["adv_BT"]) * (x["teacher_BT"] - x["old_BT"]) / 2)
+    adv_BT = x["adv_BT"].copy()
+    for row, turn_T in enumerate(x["turn_BT"]):
+        taught = _taught_columns(x, row)
+        for turn in {turn_T[t] for t in taught}:
+            own = [t for t in taught if turn_T[t] == turn]
+            value = 1 + objective.lam * np.clip(tilt_BT[row, own], -objective.alpha, objective.alpha)
+            adv_BT[row, own] *= len(own) * value / value.sum()
+    return _expected(objective, x, counts, _policy(objective, x, adv_BT))
+
+
+@oracles.register("ocsd")
+def ocsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term with a factor, close to 1, on the advantages of some tokens."""
+    has_BT = x.get("teacher_mask_BT", True) & x["more_teacher_masks_BTV"][..., 0]
+    both = {**x, "teacher_mask_BT": has_BT}
+    contrast_BT = np.sign(x["adv_BT"]) * (x["teacher_BT"] - x["more_teachers_BTV"][..., 0])
+    bonus_BT = np.minimum(np.maximum(np.expm1(contrast_BT), -objective.alpha), objective.alpha)
+    chosen_BT = _largest(objective.top_share, both, -x["old_BT"])
+    return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"] * (1 + bonus_BT * chosen_BT)))

@@ -5,6 +5,7 @@ the student's prompt; an empty note leaves the prompt as it is, and None means t
 teacher. A run may have several views: each is a teacher of its own.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -15,6 +16,8 @@ from sdar.errors import ConfigError
 from sdar.registry import Registry
 from sdar.skills.context import SkillContext
 from sdar.types import Group, Trajectory, Turn
+
+FUTURE = "What will be seen next:"
 
 
 class Note(NamedTuple):
@@ -88,7 +91,15 @@ def hindsight(context: TeacherContext) -> Note | None:
 def future(context: TeacherContext) -> Note | None:
     """The observations that follow in the same episode. Source: arXiv 2608.04788."""
     seen = [*(turn.observation for turn in context.rest[1:]), context.trajectory.final]
-    return Note("\n".join(["What will be seen next:", *(observation.text for observation in seen)]))
+    return Note("\n".join([FUTURE, *(observation.text for observation in seen)]))
+
+
+@register("ablated")
+def ablated(context: TeacherContext) -> Note | None:
+    """As many words as `future` tells, without what they say. Source: after arXiv 2608.04788."""
+    told = future(context)
+    assert told is not None
+    return Note(FUTURE + re.sub(r"\S+", "...", told.text.removeprefix(FUTURE)))
 
 
 @register("sibling")

@@ -72,6 +72,12 @@ def test_the_future_is_what_comes_after_the_turn() -> None:
     assert told("future", WON) == told("future", WON, 0)
 
 
+def test_the_ablated_future_has_as_many_words_and_says_nothing() -> None:
+    assert told("ablated", WON, 0) == Note(
+        "What will be seen next:\n... ... ... ... ... ...\n... ... ... ..."
+    )
+
+
 def test_a_successful_sibling_is_shown_to_others_and_not_to_itself() -> None:
     note = told("sibling", LOST, 2)
     assert note is not None
