@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def corpus(tmp_path: Path) -> Path:
 def test_the_command_serves_both_dialects_until_it_is_stopped(corpus: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(Path(sdar.__file__).parents[1]), "SDAR_DATA": str(corpus / "cache")}
     command = [sys.executable, "-m", "sdar", "serve-retriever", "--port", "0", "--env.data", str(corpus)]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as running:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as running:
         try:
             assert running.stdout is not None
             url = running.stdout.readline().strip()
