@@ -164,11 +164,11 @@ def check(config: RunConfig) -> None:
 
 
 def check_views(config: RunConfig) -> None:
-    """Find teacher views that the objective lacks or the environment cannot fill. Raises an `SdarError`."""
+    """Find views that the objective does not read or the environment cannot fill. Raises an `SdarError`."""
     names, wanted = config.view_names, config.objective.views
-    if names and len(names) < len(wanted):
+    if names and len(names) != len(wanted):
         raise ConfigError(
-            f"objective '{objectives.name_of(type(config.objective))}' reads {len(wanted)} teacher views "
+            f"objective '{objectives.name_of(type(config.objective))}' reads {len(wanted)} teacher view(s) "
             f"({', '.join(wanted)}), and views.names lists {len(names)}"
         )
     if any("expert" in views[name].needs for name in names) and not config.env.experts():

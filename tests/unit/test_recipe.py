@@ -18,6 +18,7 @@ from sdar.objectives.opsd import OPSD
 from sdar.objectives.sdar import SDAR
 from sdar.recipe import RunConfig, check, load_config, skill_context
 from sdar.rollout.collector import RolloutConfig
+from sdar.rollout.views import ViewsConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(RECIPES.rglob("*.toml"))
@@ -122,6 +123,7 @@ def test_search_qa_as_published() -> None:
     ("change", "message"),
     [
         ({"rollout": RolloutConfig(group_size=1)}, "rollout.group_size is 1"),
+        ({"views": ViewsConfig(names=("skills", "future"))}, "reads 1 teacher view.* lists 2"),
         ({"rollout": RolloutConfig(tasks_per_step=9), "env": AlfworldSpec(num_train=8)}, "has 8 tasks"),
         ({"env": AlfworldSpec(data="/nowhere")}, "/nowhere"),
         ({"objective": SDAR(tis_cap=2.0)}, "train.old_logps takes the engine's for both"),
@@ -149,3 +151,11 @@ def test_a_kind_without_skills_is_found_at_once(tmp_path: Path) -> None:
 def test_run_names_tell_what_runs() -> None:
     assert RunConfig(name="mine").run_name == "mine"
     assert RunConfig().run_name.startswith("alfworld-sdar-2")
+
+
+def test_the_view_of_an_expert_needs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RunConfig(out=tmp_path / "runs", views=ViewsConfig(names=("expert",)))
+    check(config)
+    monkeypatch.setattr(AlfworldSpec, "experts", lambda spec: ())
+    with pytest.raises(ConfigError, match="needs an expert, and 'alfworld' has none"):
+        check(config)

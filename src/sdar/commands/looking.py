@@ -49,6 +49,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
     from sdar.ops.gates import gates
     from sdar.ops.ratios import ratios
     from sdar.ops.reduce import reductions
+    from sdar.rollout.stages import stages
     from sdar.rollout.views import views
     from sdar.skills.bank import SkillBank, builtin_banks
     from sdar.skills.retrieval import retrievals
@@ -64,6 +65,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
         "retrievals": rows(retrievals),
         "retrievers": rows(retrievers),
         "teachers": rows(teachers),
+        "stages": rows(stages),
         "views": rows({name: views[name].write for name in views}),
         "gates": rows(gates),
         "divergences": rows({name: divergences[name].distance for name in divergences}),

@@ -23,6 +23,7 @@ from sdar.objectives.base import Stream
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.samples import Overflow, SampleReport, build_samples
+from sdar.rollout.stages import run_stages, stages
 from sdar.rollout.views import Views
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
@@ -59,12 +60,16 @@ class TrainConfig:
     """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
     teacher_overflow: Overflow = Overflow.RAISE
     """A teacher's prompt over its budget or the context is an error, or that sample has no such teacher."""
+    stages: tuple[str, ...] = ()
+    """What is done with the groups between rollout and learning, in order; `sdar list stages` names it."""
     record: int = 8
     """Trajectories whose tokens and streams are kept each step."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ConfigError(f"train.steps must be at least 1, not {self.steps}")
+        for name in self.stages:
+            stages[name]
 
 
 class Progress(Protocol):
@@ -146,7 +151,8 @@ class Trainer:
         clock, learner = Clock(), self.learner
         with clock.phase("step"):
             with clock.phase("rollout"):
-                groups = self._collect(step)
+                played = self._collect(step)
+                groups = run_stages(self.config.stages, played)
             with clock.phase("score"):
                 batch, report = self._assemble(groups)
                 self._score(batch)
@@ -164,7 +170,7 @@ class Trainer:
             for episode, names in zip(episodes, seen, strict=True):
                 self.skills.returns.observe(episode.task.kind, names, episode.reward)
         return {
-            **rollout_metrics(groups),
+            **rollout_metrics(played),
             **teacher_metrics(report),
             **score_metrics(batch, learned),
             **learned.metrics,

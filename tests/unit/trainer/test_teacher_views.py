@@ -1,6 +1,7 @@
 """Several teacher views in one run: each is scored as if it were the only one."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import torch
 from tests.runs import tiny_trainer
 
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.rollout.stages import stages
 from sdar.rollout.views import Note, TeacherContext, View, views
-from sdar.runlog import read_metrics
+from sdar.runlog import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
 from sdar.trainer.step import OptimConfig
 from sdar.trainer.teachers import Live, StartOfStep, TeacherConfig
+from sdar.types import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +66,28 @@ def test_each_view_is_scored_as_if_it_were_alone(
             assert torch.equal(x.teacher(view)[1], y.teacher(0)[1])
     taught = torch.cat([x.teacher(1)[1][:, 0] for x in both])
     assert taught.sum() * 2 == len(taught)
+
+
+def test_a_stage_decides_what_is_learned_from_and_what_views_can_tell(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reflect(groups: Sequence[Group]) -> list[Group]:
+        """The first group only; each episode is told its own number."""
+        told = [replace(t, facts={"note": f"episode {t.index}"}) for t in groups[0].trajectories]
+        return [Group(groups[0].task, told)]
+
+    def note(context: TeacherContext) -> Note:
+        return Note(context.trajectory.facts["note"])
+
+    monkeypatch.setitem(stages._table, "reflect", reflect)
+    monkeypatch.setitem(views._table, "note", View(note, frozenset()))
+    trainer = tiny_trainer(
+        tmp_path / "run", world, steps=1, objective=Watch(), views=("note",), stages=("reflect",)
+    )
+    trainer.train()
+    metrics, size = read_metrics(trainer.run)[-1], trainer.collector.config.group_size
+    assert metrics["rollout/episodes"] == size * trainer.collector.config.tasks_per_step
+    records = list(read_trajectories(trainer.run, 1))
+    assert len(records) == size
+    for number, record in enumerate(records):
+        assert f"episode {number}" in record["turns"][0]["teacher_prompt"]
