@@ -142,9 +142,11 @@ def source_list(study: Study) -> str:
         "versions": versions,
         "panel": {f"{study.panel.name} {study.panel.fingerprint[:16]}, {len(study.panel.tasks)} games"},
         "seeds": {str(seed) for seed in {result["seed"] for result in study.done}},
-        "time": {f"{sum(seconds) / 3600:.1f} hours of runs, {np.median(seconds):.0f} s for the median run"},
+        "time": {
+            f"{sum(seconds) / 3600:.1f} hours of runs; a run took {min(seconds):.0f} to {max(seconds):.0f} s"
+        },
     }
-    return "\n".join(f"- {name}: {', '.join(sorted(values, key=len))}" for name, values in lines.items())
+    return "\n".join(f"- {name}: {', '.join(sorted(values))}" for name, values in lines.items())
 
 
 def main_table(study: Study) -> str:
