@@ -1,8 +1,7 @@
 """What `sdar compare` is given: runs and results of `sdar eval`, put together over seeds. No torch."""
 
 import json
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from sdar.errors import ConfigError, DataError
 from sdar.results import EvalResult, require_same_panel
 from sdar.runlog import RunDir, find_run, read_evals
+from sdar.values import by_path
 
 SEED = "train.seed"
 FREE = (SEED, "name", "out", "trackers")
@@ -68,7 +68,9 @@ def _read(target: str, out: Path) -> Entry:
         raise DataError(f"{run.path} has no evaluation yet")
     result = EvalResult.from_json(evals[max(evals)])
     name = run.path.resolve().name
-    return Entry(name=name, result=result, settings=_settings(run), source=f"step {max(evals)}", run=run)
+    return Entry(
+        name=name, result=result, settings=dict(by_path(run.settings)), source=f"step {max(evals)}", run=run
+    )
 
 
 def _read_json(file: Path) -> Entry:
@@ -83,21 +85,9 @@ def _read_json(file: Path) -> Entry:
     return Entry(
         name=run + file.stem,
         result=result,
-        settings=dict(_flat(data.get("settings", {}))),
+        settings=dict(by_path(data.get("settings", {}))),
         source=data.get("player", str(file)),
     )
-
-
-def _settings(run: RunDir) -> dict[str, Any]:
-    return dict(_flat(tomllib.loads(run.config_file.read_text(encoding="utf-8"))))
-
-
-def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield path + key, value
 
 
 def group(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

@@ -25,6 +25,7 @@ import math
 import os
 import platform
 import sys
+import tomllib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,6 +129,11 @@ class RunDir:
     def config_file(self) -> Path:
         """The resolved settings."""
         return self.path / "config.toml"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, as tables."""
+        return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
 
     @property
     def metrics_file(self) -> Path:

@@ -4,10 +4,9 @@ import importlib.util
 import logging
 import os
 import time
-import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -16,6 +15,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from sdar.errors import ConfigError
 from sdar.registry import Registry
 from sdar.runlog import RunDir
+from sdar.values import by_path
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class WandB(Tracker):
             id=run.id,
             resume="allow",
             dir=run.path,
-            config=_settings(run),
+            config=run.settings,
             settings=wandb.Settings(console="off"),
         )
 
@@ -125,7 +125,7 @@ class MLflow(Tracker):
             return
         made = self._client.create_run(experiment, tags={"sdar.id": run.id}, run_name=run.path.name)
         self._id = made.info.run_id
-        for setting, value in _flat(_settings(run)):
+        for setting, value in by_path(run.settings):
             self._client.log_param(self._id, setting, value)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -176,17 +176,3 @@ def _is_installed(package: str) -> bool:
     """Whether there is such a package; a mere directory of that name, which W&B leaves behind, is none."""
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None
-
-
-def _settings(run: RunDir) -> dict[str, Any]:
-    """The run's resolved settings."""
-    return tomllib.loads(run.config_file.read_text(encoding="utf-8"))
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their paths, as in flags."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -4,6 +4,7 @@ TOML has no null, so the word `none` stands for None in fields that allow it.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from enum import Enum, StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -155,3 +156,16 @@ def check_least(settings: Any, label: str, **least: float) -> None:
     for name, value in least.items():
         if getattr(settings, name) < value:
             raise ConfigError(f"{label}: {name} must be at least {value}, not {getattr(settings, name)}")
+
+
+def by_path(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables by their paths, as flags name them.
+
+    >>> dict(by_path({"train": {"steps": 3}, "device": "cpu"}))
+    {'train.steps': 3, 'device': 'cpu'}
+    """
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from by_path(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

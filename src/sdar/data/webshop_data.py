@@ -5,7 +5,6 @@ the titles where spaCy is installed.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 from sdar.data.download import download
 from sdar.data.sets import ImportReport, Progress
-from sdar.envs.webshop.catalogue import open_catalogue
+from sdar.envs.webshop.catalogue import open_catalogue, read_json
 from sdar.envs.webshop.goals import Goals
 from sdar.envs.webshop.nouns import installed_model, write_noun_table
 from sdar.errors import DataError
+from sdar.runlog import write_atomic
 
 DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 SMALL = {
@@ -51,14 +51,14 @@ def import_webshop(source: Path, target: Path, on_progress: Progress | None = No
     target.mkdir(parents=True, exist_ok=True)
     titles: set[str] = set()
     for done, path in enumerate(pairs, 1):
-        items = [_slim(item) for item in _load(path, list)]
+        items = [_slim(item) for item in read_json(path, list)]
         titles.update(item["name"] for item in items)
         _write(target / path.name, items)
-        _write(target / _partner(path).name, _load(_partner(path), dict))
+        _write(target / _partner(path).name, read_json(_partner(path), dict))
         if on_progress:
             on_progress(done, len(pairs))
     for path in sorted(source.glob("items_human_ins*.json"))[:1]:
-        _write(target / "items_human_ins.json", _load(path, dict))
+        _write(target / "items_human_ins.json", read_json(path, dict))
     if installed_model():
         write_noun_table(titles, target)
     return _report(target, min(pairs, key=lambda path: path.stat().st_size).stem)
@@ -86,7 +86,7 @@ def download_webshop(
         path = folder / name
         digest = download(f"{base}{key}", path, pause=pause, on_progress=on_progress)
         try:
-            _load(path, list if name.startswith("items_shuffle") else dict)
+            read_json(path, list if name.startswith("items_shuffle") else dict)
         except DataError:
             path.unlink()
             raise DataError(f"what {base}{key} sends is not {name}: {_BY_HAND}") from None
@@ -127,17 +127,5 @@ def _report(directory: Path, stem: str) -> ImportReport:
     return ImportReport(counts, [f"the nouns of the titles are {nouns}"])
 
 
-def _load(path: Path, kind: type) -> Any:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, kind):
-        raise DataError(f"{path} holds a {type(content).__name__}, not a {kind.__name__}")
-    return content
-
-
 def _write(path: Path, content: object) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
+    write_atomic(path, json.dumps(content, ensure_ascii=False))

@@ -6,7 +6,6 @@ import threading
 import time
 import tomllib
 import zlib
-from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +13,7 @@ from typing import Any
 
 from sdar.errors import DataError
 from sdar.runlog import RunDir, trajectory_steps
+from sdar.values import by_path
 
 Record = dict[str, Any]
 Stamp = tuple[int, int, int]
@@ -85,7 +85,7 @@ class Index:
     def settings(self) -> Record:
         """The run's settings, flat: `objective.name` -> value."""
         text = self._inside(self.run.config_file).read_text(encoding="utf-8")
-        return dict(_flat(tomllib.loads(text)))
+        return dict(by_path(tomllib.loads(text)))
 
     def _file(self, step: int) -> Path:
         return self.run.trajectories_file(step)
@@ -151,11 +151,3 @@ def _summary(record: Record) -> Record:
 def _stamp(file: Path) -> Stamp:
     found = file.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -54,23 +54,23 @@ def plain(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     return model
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_default_and_the_reference_are_the_policy_now_and_at_first(world: World) -> None:
     for name in ("start-of-step", "live", "reference"):
         learner, batch = taught(world, teachers[name]())
-        close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
+        assert_close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
         learner.learn(batch, 1, 10)
         now = tiny_model() if name == "reference" else plain(weights(learner))
-        close(learner.score(batch, Stream.TEACHER).logp, by_hand(now, batch))
+        assert_close(learner.score(batch, Stream.TEACHER).logp, by_hand(now, batch))
 
 
 def test_a_second_model_scores_with_its_own_weights(world: World) -> None:
     learner, batch = taught(world, SecondModel(path="3"))
     learner.learn(batch, 1, 10)
-    close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(seed=3), batch))
+    assert_close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(seed=3), batch))
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -88,9 +88,9 @@ def test_the_average_follows_every_update(world: World, lora: bool) -> None:
     if lora:
         whole = get_peft_model(tiny_model(), LoraConfig(r=2))
         whole.load_state_dict({name.removeprefix("model."): t for name, t in mean.items()}, strict=False)
-        close(scored, by_hand(whole, batch))
+        assert_close(scored, by_hand(whole, batch))
     else:
-        close(scored, by_hand(plain(mean), batch))
+        assert_close(scored, by_hand(plain(mean), batch))
     assert (scored - learner.score(batch, Stream.OLD).logp).abs().max() > 1e-3
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(learner).items()), "swapped back"
 
@@ -107,7 +107,7 @@ def test_a_skipped_update_leaves_the_average_alone(world: World) -> None:
 def test_adapters_are_off_for_a_reference_teacher(world: World) -> None:
     learner, batch = taught(world, teachers["reference"](), lora=True)
     learner.learn(batch, 1, 10)
-    close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
+    assert_close(learner.score(batch, Stream.TEACHER).logp, by_hand(tiny_model(), batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +132,10 @@ def test_a_live_teacher_is_scored_again_before_each_update(world: World, name: s
     replace(learner, objective=Watch()).learn(batch, 1, 10)
     first, second = (batch.columns(rows) for rows in mini_batches(6, 3, [0, 1]))
     after = batch.streams[Stream.TEACHER]
-    close(after[first], start[first])
-    close(after[second], (start if name == "start-of-step" else by_hand(plain(states[0]), batch))[second])
+    assert_close(after[first], start[first])
+    assert_close(
+        after[second], (start if name == "start-of-step" else by_hand(plain(states[0]), batch))[second]
+    )
     assert torch.equal(SEEN[1].sort().values, after[second].sort().values)
 
 

@@ -174,7 +174,7 @@ def read_products(
 def _optional(directory: Path, pattern: str) -> dict[str, Any]:
     """The content of the first file that fits; empty where there is none."""
     present = sorted(directory.glob(pattern))
-    return _load(present[0], dict) if present else {}
+    return read_json(present[0], dict) if present else {}
 
 
 def _prices(tag: str) -> tuple[float, ...]:
@@ -200,10 +200,11 @@ def _read(directory: Path, name: str, pattern: str, kind: type) -> Any:
     if not path.is_file():
         near = f"; there are {', '.join(found.name for found in fitting)}" if fitting else ""
         raise DataError(f"no {name} in {directory}{near} (`sdar data download webshop` gets it)")
-    return _load(path, kind)
+    return read_json(path, kind)
 
 
-def _load(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type) -> Any:
+    """The content of a file, which is of a kind. Raises `DataError` where it is not, or cannot be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
