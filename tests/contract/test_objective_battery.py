@@ -8,18 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdar.objectives import LossInputs, LossOutput, PolicyGradient, Stream, objectives
-from sdar.objectives.check import (
-    Status,
-    check_objective,
-    examine,
-    measure,
-    oracle_batches,
-    random_inputs,
-    split,
-)
+from sdar.objectives import Credit, LossInputs, LossOutput, PolicyGradient, StepInputs, Stream, objectives
+from sdar.objectives.agent_opsd import AgentOPSD
+from sdar.objectives.batches import oracle_batches, random_inputs, split
+from sdar.objectives.check import Status, check_objective, examine, measure
 from sdar.objectives.grpo import GRPO
-from sdar.objectives.oracles import oracles
+from sdar.objectives.oracles import credit_oracles, oracles
 from sdar.objectives.rlsd import RLSD
 from sdar.objectives.sdar import SDAR
 from sdar.ops.divergences import divergences
@@ -53,6 +47,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("pcsd", {"coef": 0.7, "beta": 2.0, "memory": 0.5, "trend": 2.0}),
     ("step-opsd", {"lam": 1.0, "alpha": 0.6}),
     ("ocsd", {"top_share": 0.6, "alpha": 0.7}),
+    ("agent-opsd", {"lam": 1.0, "alpha": 0.6, "decay": 0.5, "margin": 0.3}),
+    ("agent-opsd", {"decay": 0.0}),
 ]
 
 
@@ -219,9 +215,45 @@ class LiveStream(GRPO):
         return LossOutput(loss, metrics, {"live": x.logp_BT, "mean": x.adv_BT.mean()})
 
 
+@dataclass(frozen=True, kw_only=True)
+class CreditByPlace(GRPO):
+    """Gives the later tokens of a step more, whatever turn they belong to."""
+
+    def credit(self, x: StepInputs) -> Credit:
+        return Credit(x.adv_M * torch.arange(len(x.adv_M)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreditWithoutTeacher(RLSD):
+    """Reads teachers that a token does not have."""
+
+    def credit(self, x: StepInputs) -> Credit:
+        return Credit(x.adv_M * x.stream(Stream.TEACHER).exp())
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenCredit(GRPO):
+    """Reads a stream of the whole step that nobody scores."""
+
+    def credit(self, x: StepInputs) -> Credit:
+        return Credit(x.adv_M - x.stream(Stream.ROLLOUT))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfiniteCredit(GRPO):
+    """Divides by a success rate that may be 0."""
+
+    def credit(self, x: StepInputs) -> Credit:
+        return Credit(x.adv_M / x.success_E[x.episode_M])
+
+
 @pytest.mark.parametrize(
     ("broken", "caught_by"),
     [
+        (CreditByPlace, {"credit"}),
+        (CreditWithoutTeacher, {"credit"}),
+        (HiddenCredit, {"needs"}),
+        (InfiniteCredit, {"credit"}),
         (OwnMean, {"split"}),
         (NotFinite, {"finite", "split"}),
         (Unmasked, {"finite", "masked"}),
@@ -261,6 +293,14 @@ def test_micro_batch_mean_is_the_published_one() -> None:
     torch.testing.assert_close(sum(losses), sum(own) / 3)
 
 
+def test_the_oracle_sees_wrong_credit() -> None:
+    def forgetful(objective: Any, x: StepInputs) -> Any:
+        return credit_oracles["agent-opsd"](replace(objective, decay=0.9), x)
+
+    report = examine(AgentOPSD(), oracles["agent-opsd"], forgetful)
+    assert report.failures == ["credit oracle"]
+
+
 def test_wrong_settings_are_seen_by_the_oracle() -> None:
     def off_by_one(objective: Any, *rest: Any) -> Any:
         return oracles["rlsd"](replace(objective, lam="linear:0.5:0@0:101"), *rest)
@@ -272,6 +312,10 @@ def test_a_plugin_without_an_oracle_gets_a_warning_and_no_pass() -> None:
     class Undocumented(GRPO):
         __doc__ = None
 
+        def credit(self, x: StepInputs) -> Credit:
+            return Credit(2 * x.adv_M)
+
     report = examine(Undocumented())
     assert report.passed
-    assert {finding.check for finding in report if finding.status is Status.WARN} == {"oracle", "documented"}
+    warned = {finding.check for finding in report if finding.status is Status.WARN}
+    assert warned == {"oracle", "credit oracle", "documented"}

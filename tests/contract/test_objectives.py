@@ -9,12 +9,8 @@ import torch
 
 from sdar.errors import ConfigError, DataError
 from sdar.objectives import LossInputs, LossOutput, Objective, PolicyGradient, Stream, objectives
-from sdar.objectives.check import (
-    Status,
-    examine,
-    measure,
-    random_inputs,
-)
+from sdar.objectives.batches import random_inputs, random_step
+from sdar.objectives.check import Status, examine, measure
 from sdar.objectives.grpo import GRPO
 from sdar.objectives.rlsd import RLSD
 from sdar.objectives.sdar import SDAR
@@ -228,8 +224,13 @@ def test_a_missing_stream_is_named(name: str) -> None:
         "more_teachers_BTV": torch.zeros(1, 1, 1),
         "more_teacher_masks_BTV": torch.ones(1, 1, 1, dtype=torch.bool),
     }
+    step = random_step(0)
     for stream in objective.needs:
-        with pytest.raises(ConfigError, match=f"reads {stream.tensor}, but the batch does not have it"):
+        others = {name: value for name, value in step.streams.items() if name != stream}
+        with pytest.raises(
+            ConfigError, match=f"reads {stream.tensor}, but the batch|reads '{stream}' of a whole"
+        ):
+            objective.credit(replace(step, streams=others))
             objective.loss(one_token(**more, **{stream.tensor: None}))
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sdar.recipe import RunConfig
 
 
+NO_EDGE = 1000
+"""Columns of what is not a terminal: there each thing is one line."""
+
+
 def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
     """List what can be chosen by name: objectives, environments, panels, skill banks and more."""
     groups = catalogue(configure([], flags))
@@ -30,8 +34,11 @@ def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
         table.add_row(group, style="bold")
         for name, (line, source) in groups[group].items():
             table.add_row(f"  {name}", line, source)
+    console = Console()
+    if not console.is_terminal:
+        console.width = NO_EDGE
     if IS_MAIN:
-        Console().print(table)
+        console.print(table)
     return 0
 
 
@@ -62,8 +69,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
         "envs": rows(envs),
         "panels": {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},
         "banks": {name: (f"{len(SkillBank.load(name).skills)} skills", "") for name in builtin_banks()},
-        "retrievals": rows(retrievals),
-        "retrievers": rows(retrievers),
+        "retrievers": {**rows(retrievals), **rows(retrievers)},
         "teachers": rows(teachers),
         "stages": rows(stages),
         "views": rows({name: views[name].write for name in views}),
@@ -107,11 +113,9 @@ def check_env(config: "RunConfig") -> bool:
 
 def check_objective(config: "RunConfig", name: str) -> bool:
     """Print every finding; whether a check failed."""
-    from sdar.objectives.check import examine
-    from sdar.objectives.oracles import oracles
+    from sdar.objectives.check import check_named
 
-    known = name in oracles
-    report = examine(config.objective, oracles[name] if known else None)
+    report = check_named(name, config.objective)
     for finding in report:
         say(f"{finding.status.upper():<5} {finding.check}{f': {finding.detail}' if finding.detail else ''}")
     return not report.passed

@@ -145,6 +145,42 @@ class LossInputs:
         return self.mask_BT if self.teacher_mask_BT is None else self.mask_BT & self.teacher_mask_BT
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepInputs:
+    """A whole training step before its first update: M policy tokens, in any order, of E episodes.
+
+    Nothing carries gradient. Turns and episodes are numbered from 0, and an advantage is the same at all
+    tokens of a turn.
+    """
+
+    adv_M: Tensor
+    episode_M: Tensor
+    turn_M: Tensor
+    group_E: Tensor
+    success_E: Tensor
+    taught_M: Tensor
+    """Tokens that have the main teacher, as a mask."""
+    streams: Mapping[Stream, Tensor]
+    """What the objective needs of each token and has been scored, [M] or [M, K]."""
+    step: int = 0
+    """The training step, counted from 0."""
+    steps: int = 1
+    """Training steps of the run."""
+
+    def stream(self, stream: Stream) -> Tensor:
+        """The tensor of a stream; `ConfigError` when the step does not have it."""
+        if stream not in self.streams:
+            raise ConfigError(f"the objective reads '{stream}' of a whole step, which does not have it")
+        return self.streams[stream]
+
+
+class Credit(NamedTuple):
+    """An advantage for each of the M tokens of a step, and numbers worth logging, as (sum, weight)."""
+
+    adv_M: Tensor
+    metrics: Mapping[str, WeightedSum] = MappingProxyType({})
+
+
 class LossOutput(NamedTuple):
     """A scalar to differentiate and the numbers worth logging, as (sum, weight).
 
@@ -180,7 +216,7 @@ class Objective(ABC):
     @property
     @abstractmethod
     def needs(self) -> frozenset[Stream]:
-        """The streams that `loss` reads. A property, so that kl_coef=0 drops the reference pass."""
+        """The streams that `loss` or `credit` reads. A property, so that kl_coef=0 drops a pass."""
 
     @property
     def teacher_tokens(self) -> int:
@@ -191,7 +227,14 @@ class Objective(ABC):
     def loss(self, x: LossInputs) -> LossOutput:
         """The loss of one micro-batch."""
 
-    def at(self, coef: Coef, x: LossInputs) -> float:
+    def credit(self, x: StepInputs) -> Credit:
+        """The advantages that `loss` will see; as they are, unless an objective says otherwise.
+
+        A micro-batch may hold single turns of an episode, so what spans turns or episodes is decided here.
+        """
+        return Credit(x.adv_M)
+
+    def at(self, coef: Coef, x: LossInputs | StepInputs) -> float:
         """A coefficient, which may be a schedule, at the batch's training step."""
         return parse(coef).at(x.step, x.steps)
 

@@ -2,7 +2,8 @@
 
 Values cannot see a missing stop-gradient, and finite differences would reject a correct one, so the gradient
 is compared with an *oracle*: its formula, derived by hand and written in NumPy, registered under the
-objective's name in `sdar.objectives.oracles`. Without an oracle the report carries a warning, not a pass.
+objective's name in `sdar.objectives.oracles`; likewise what `credit` gives, where an objective has its own.
+Without an oracle the report carries a warning, not a pass.
 """
 
 import json
@@ -17,7 +18,17 @@ from torch import Tensor
 
 from sdar.errors import SdarError
 from sdar.objectives.base import LIVE, LossInputs, Objective, Stream, objectives
-from sdar.objectives.oracles import Expected, Oracle, oracles
+from sdar.objectives.batches import (
+    filled,
+    oracle_batches,
+    random_inputs,
+    random_step,
+    split,
+    with_rows,
+    with_tensors,
+    with_tokens,
+)
+from sdar.objectives.oracles import CreditOracle, Expected, Oracle, credit_oracles, oracles
 from sdar.ops.reduce import Denominators
 
 TOLERANCE = 1e-7
@@ -65,70 +76,30 @@ class Measured(NamedTuple):
 
 def check_objective(name: str, **settings: Any) -> Report:
     """Run the battery on a registered objective with these settings."""
-    known = name in oracles
-    return examine(objectives[name](**settings), oracles[name] if known else None)
+    return check_named(name, objectives[name](**settings))
 
 
-def examine(objective: Objective, oracle: Oracle | None = None) -> Report:
+def check_named(name: str, objective: Objective) -> Report:
+    """Run the battery on an objective, with the oracles that are registered under that name."""
+    known, credited = name in oracles, name in credit_oracles
+    return examine(objective, oracles[name] if known else None, credit_oracles[name] if credited else None)
+
+
+def examine(
+    objective: Objective, oracle: Oracle | None = None, credit_oracle: CreditOracle | None = None
+) -> Report:
     """Run the battery on an objective."""
     findings = []
     for name, check in CHECKS.items():
         reason = next(check(objective), "")
         findings.append(Finding(name, Status.FAIL if reason else Status.PASS, reason))
     findings.append(_check_oracle(objective, oracle))
+    if type(objective).credit is not Objective.credit:
+        findings.append(_check_credit_oracle(objective, credit_oracle))
     missing = [word for word in ("Source:", "Differences") if word not in (type(objective).__doc__ or "")]
     status = Status.WARN if missing else Status.PASS
     findings.append(Finding("documented", status, f"the docstring lacks {missing}" if missing else ""))
     return Report(findings)
-
-
-def random_inputs(
-    seed: int, *, rows: int = 6, length: int = 9, spread: float = 0.5, step: int = 0, dropped: bool = False
-) -> LossInputs:
-    """A float64 batch with every stream, ragged rows and garbage where the mask is false.
-
-    `spread` is the standard deviation of each stream's distance from `logp_BT`: 0.5 reaches the clips, 12 the
-    cuts before `exp`. With `dropped`, about half of the rows have no teacher.
-    """
-    random = torch.Generator().manual_seed(seed)
-    shape = (rows, length)
-
-    def normal(scale: float, *size: int) -> Tensor:
-        return scale * torch.randn(size or shape, generator=random, dtype=torch.float64)
-
-    lengths_B1 = torch.randint(1, length + 1, (rows, 1), generator=random)
-    mask_BT = torch.arange(length) < lengths_B1
-    turn_BT = (torch.arange(length) // 3).expand(shape)
-    adv_BT = normal(1.5, rows, length).gather(1, turn_BT)
-    adv_BT[0] = 0.0
-    logp_BT = -normal(1.5).abs()
-    x = LossInputs(
-        logp_BT=logp_BT,
-        mask_BT=mask_BT,
-        adv_BT=adv_BT,
-        turn_BT=turn_BT,
-        old_BT=logp_BT + normal(spread),
-        ref_BT=logp_BT + normal(spread),
-        teacher_BT=logp_BT + normal(spread),
-        teacher_mask_BT=(torch.rand(rows, 1, generator=random) < 0.5).expand(shape) if dropped else None,
-        entropy_BT=normal(1.0).abs(),
-        teacher_entropy_BT=normal(1.0).abs(),
-        teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
-        student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
-        rollout_BT=logp_BT + normal(spread),
-        more_teachers_BTV=logp_BT[..., None] + normal(spread, rows, length, 2),
-        more_teacher_masks_BTV=(torch.rand(rows, 1, 2, generator=random) < 0.5).expand(*shape, 2),
-        denominators=Denominators(int(mask_BT.sum()), rows, 1),
-        step=step,
-    )
-    return _fill(x, x.mask_BT, normal(50.0))
-
-
-def oracle_batches() -> Iterator[LossInputs]:
-    """What objectives and oracles are compared on: every clip and cut of the built-in ones is reached."""
-    for seed in range(12):
-        spread, step = (0.1, 0.5, 1.5, 12.0)[seed % 4], (0, 37, 1000)[seed % 3]
-        yield random_inputs(seed, spread=spread, step=step, dropped=seed >= 8)
 
 
 def measure(objective: Objective, x: LossInputs) -> Measured:
@@ -141,33 +112,10 @@ def measure(objective: Objective, x: LossInputs) -> Measured:
     return Measured(loss.detach(), *grads)
 
 
-def split(x: LossInputs, sizes: list[int]) -> list[LossInputs]:
-    """Cut a batch into micro-batches of these many rows, with the denominators of the whole."""
-    return [_rows(x, indices) for indices in torch.arange(len(x.logp_BT)).split(sizes)]
-
-
 def _live(x: LossInputs) -> LossInputs:
     """The batch with fresh leaves that require grad, as the trainer hands it over."""
     leaves = {n: v.detach().clone().requires_grad_() for n, v in x.tensors().items() if n in LIVE}
-    return _replace(x, leaves)
-
-
-def _replace(x: LossInputs, tensors: Mapping[str, Any]) -> LossInputs:
-    return replace(x, **tensors)
-
-
-def _rows(x: LossInputs, indices: Tensor) -> LossInputs:
-    return _replace(x, {name: value[indices] for name, value in x.tensors().items()})
-
-
-def _fill(x: LossInputs, keep_BT: Tensor, filler_BT: Tensor, only: str = "") -> LossInputs:
-    """The batch with its floating tensors, or one of them, replaced by a filler where `keep_BT` is false."""
-    chosen = {n: v for n, v in x.tensors().items() if (n == only if only else v.is_floating_point())}
-    filled = {}
-    for name, value in chosen.items():
-        keep, filler = (t.reshape(*t.shape, *[1] * (value.dim() - t.dim())) for t in (keep_BT, filler_BT))
-        filled[name] = torch.where(keep, value, filler)
-    return _replace(x, filled)
+    return with_tensors(x, leaves)
 
 
 def _differ(a: Measured, b: Measured) -> bool:
@@ -180,7 +128,7 @@ def _finite(objective: Objective) -> Iterator[str]:
     floats = {n: v.float() for n, v in extreme.tensors().items() if v.is_floating_point()}
     batches = {
         "random": random_inputs(0),
-        "extreme float32": _replace(extreme, floats),
+        "extreme float32": with_tensors(extreme, floats),
         "one-token": random_inputs(2, rows=1, length=1),
     }
     for kind, x in batches.items():
@@ -201,13 +149,13 @@ def _masked(objective: Objective) -> Iterator[str]:
         if grad[~x.mask_BT].any():
             yield f"masked tokens get a gradient through {name}"
     zeros_BT = torch.zeros_like(x.logp_BT)
-    if _differ(result, measure(objective, _fill(x, x.mask_BT, zeros_BT))):
+    if _differ(result, measure(objective, filled(x, x.mask_BT, zeros_BT))):
         yield "values of masked tokens change the loss or its gradient"
     for name in ("teacher_BT", "teacher_entropy_BT", "teacher_top_BTK"):
-        if _differ(result, measure(objective, _fill(x, x.taught_BT, zeros_BT, only=name))):
+        if _differ(result, measure(objective, filled(x, x.taught_BT, zeros_BT, only=name))):
             yield f"{name} outside teacher_mask_BT changes the loss or its gradient"
     assert x.more_teacher_masks_BTV is not None
-    further = _fill(x, x.more_teacher_masks_BTV, zeros_BT, only="more_teachers_BTV")
+    further = filled(x, x.more_teacher_masks_BTV, zeros_BT, only="more_teachers_BTV")
     if _differ(result, measure(objective, further)):
         yield "more_teachers_BTV outside more_teacher_masks_BTV changes the loss or its gradient"
 
@@ -228,30 +176,49 @@ def _permutation(objective: Objective) -> Iterator[str]:
     x, order = random_inputs(5), torch.tensor([3, 0, 5, 1, 4, 2])
     result = measure(objective, x)
     expected = Measured(result.loss, *(grad[order] for grad in result[1:]))
-    if _differ(expected, measure(objective, _rows(x, order))):
+    if _differ(expected, measure(objective, with_rows(x, order))):
         yield "permuting the rows changes the loss or its gradient"
 
 
 def _needs(objective: Objective) -> Iterator[str]:
-    """`needs` lists the streams that `loss` reads, and no others."""
-    x = random_inputs(6)
-    full = measure(objective, x)
-    result: Measured | None
+    """`needs` lists the streams that `loss` and `credit` read, and no others."""
+    x, step = random_inputs(6), random_step(6)
+    full, given_M = measure(objective, x), objective.credit(step).adv_M
     for stream in Stream:
+        others = {name: value for name, value in step.streams.items() if name != stream}
         try:
-            result = measure(objective, _replace(x, {stream.tensor: None}))
-        except (SdarError, TypeError, AttributeError):
-            result = None
-        if stream in objective.needs and result is not None:
+            result = measure(objective, with_tensors(x, {stream.tensor: None}))
+            left_M = objective.credit(replace(step, streams=others)).adv_M
+            missed = False
+        except (SdarError, TypeError, AttributeError, KeyError):
+            missed = True
+        if stream in objective.needs and not missed:
             yield f"needs lists '{stream}', but the loss runs without it"
-        if stream not in objective.needs and (result is None or _differ(full, result)):
+        if stream not in objective.needs and (
+            missed or _differ(full, result) or not torch.equal(given_M, left_M)
+        ):
             yield f"the loss reads '{stream}', but needs does not list it"
+
+
+def _credit(objective: Objective) -> Iterator[str]:
+    """Advantages of a step are finite; neither the order of its tokens nor missing teachers change them."""
+    x = random_step(9)
+    given = objective.credit(x)
+    if given.adv_M.shape != x.adv_M.shape or not given.adv_M.isfinite().all():
+        yield "credit does not give a finite advantage for each token"
+        return
+    order = torch.randperm(len(x.adv_M), generator=torch.Generator().manual_seed(0))
+    if not torch.allclose(objective.credit(with_tokens(x, order)).adv_M, given.adv_M[order]):
+        yield "permuting the tokens of a step changes their credit"
+    elsewhere = {Stream.TEACHER: x.streams[Stream.TEACHER].where(x.taught_M, 50.0)}
+    if not torch.equal(objective.credit(replace(x, streams={**x.streams, **elsewhere})).adv_M, given.adv_M):
+        yield "credit reads the teacher outside taught_M"
 
 
 def _views(objective: Objective) -> Iterator[str]:
     """`views` names as many teachers as `loss` reads."""
     x = random_inputs(8)
-    alone = _replace(x, {"more_teachers_BTV": None, "more_teacher_masks_BTV": None})
+    alone = with_tensors(x, {"more_teachers_BTV": None, "more_teacher_masks_BTV": None})
     try:
         reads_more = _differ(measure(objective, x), measure(objective, alone))
     except (SdarError, TypeError, AttributeError):
@@ -263,7 +230,7 @@ def _views(objective: Objective) -> Iterator[str]:
 def _metrics(objective: Objective) -> Iterator[str]:
     """Metrics have path names, carry no gradient, are finite, add up, and do not look at masked tokens."""
     x = random_inputs(7, dropped=True)
-    clean = _fill(x, x.mask_BT, torch.zeros_like(x.logp_BT))
+    clean = filled(x, x.mask_BT, torch.zeros_like(x.logp_BT))
     whole, *parts = (objective.loss(_live(part)).metrics for part in (x, *split(clean, [2, 4])))
     for name, metric in whole.items():
         if "/" not in name:
@@ -310,6 +277,7 @@ CHECKS: Mapping[str, Callable[[Objective], Iterator[str]]] = {
     "split": _split,
     "permutation": _permutation,
     "needs": _needs,
+    "credit": _credit,
     "views": _views,
     "metrics": _metrics,
     "streams": _streams,
@@ -330,3 +298,15 @@ def _check_oracle(objective: Objective, oracle: Oracle | None) -> Finding:
             if not gap < TOLERANCE:
                 return Finding("oracle", Status.FAIL, f"{what} is off by a relative {gap:.1e}")
     return Finding("oracle", Status.PASS)
+
+
+def _check_credit_oracle(objective: Objective, oracle: CreditOracle | None) -> Finding:
+    """The advantages of several steps equal the oracle's."""
+    if oracle is None:
+        return Finding("credit oracle", Status.WARN, "no oracle is registered: credit was not verified")
+    for seed in range(12):
+        x = random_step(seed)
+        gap = float((objective.credit(x).adv_M - torch.from_numpy(oracle(objective, x))).abs().max())
+        if not gap < TOLERANCE:
+            return Finding("credit oracle", Status.FAIL, f"an advantage is off by {gap:.1e}")
+    return Finding("credit oracle", Status.PASS)

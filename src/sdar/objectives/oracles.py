@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sdar.objectives.base import StepInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.registry import Registry
 
@@ -29,6 +30,11 @@ Oracle = Callable[[Any, Tensors, Denominators, int], Expected]
 """`(objective, tensors, denominators, step) -> Expected`; tensors by their name in `LossInputs`."""
 
 oracles: Registry[Oracle] = Registry("oracle")
+
+CreditOracle = Callable[[Any, StepInputs], np.ndarray]
+"""`(objective, step) -> adv_M`, for an objective that sets the advantages itself."""
+
+credit_oracles: Registry[CreditOracle] = Registry("credit oracle")
 
 
 class Token(NamedTuple):
@@ -116,6 +122,7 @@ def _distance(objective: Any, x: Tensors) -> Token:
     return _taught(x, tokens[objective.divergence]())
 
 
+@oracles.register("agent-opsd")
 @oracles.register("skill-grpo")
 @oracles.register("grpo")
 def grpo(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
@@ -262,3 +269,26 @@ def ocsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expecte
     bonus_BT = np.minimum(np.maximum(np.expm1(contrast_BT), -objective.alpha), objective.alpha)
     chosen_BT = _largest(objective.top_share, both, -x["old_BT"])
     return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"] * (1 + bonus_BT * chosen_BT)))
+
+
+@credit_oracles.register("agent-opsd")
+def agent_opsd(objective: Any, x: StepInputs) -> np.ndarray:
+    """Episode by episode and turn by turn, as the equations say it."""
+    gap_M = (x.streams[Stream.TEACHER] - x.streams[Stream.OLD]).numpy() * x.taught_M.numpy()
+    episode_M, turn_M, group_E = x.episode_M.numpy(), x.turn_M.numpy(), x.group_E.numpy()
+    adv_M = x.adv_M.numpy().copy()
+    for episode, group in enumerate(group_E):
+        belief = np.clip(x.success_E.numpy()[group_E == group].mean(), objective.margin, 1 - objective.margin)
+        odds, carried = np.log(belief / (1 - belief)), 0.0
+        turns = sorted(set(turn_M[episode_M == episode]))
+        places = [np.flatnonzero((episode_M == episode) & (turn_M == turn)) for turn in turns]
+        gains = []
+        for place in places:
+            carried = objective.decay * carried + gap_M[place].sum()
+            after = 1 / (1 + np.exp(-(odds + carried)))
+            gains.append(np.sign(adv_M[place[0]]) * (after - belief))
+            belief = after
+        for place, gain in zip(places, gains, strict=True):
+            score = (gain - np.mean(gains)) / (np.std(gains) + 1e-6)
+            adv_M[place] *= 1 + objective.lam * objective.alpha * np.clip(score, -1, 1)
+    return adv_M

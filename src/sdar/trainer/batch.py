@@ -14,9 +14,10 @@ from torch import Tensor
 
 from sdar.model.logprobs import TokenScores, Top
 from sdar.model.policy import Packed
-from sdar.objectives.base import LossInputs, Stream
+from sdar.objectives.base import LossInputs, StepInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
+from sdar.types import Group
 
 Ints = np.ndarray
 
@@ -120,6 +121,30 @@ def pack(samples: Sequence[Sample], device: torch.device, view: int | None = Non
         scored = [i for i, chosen in enumerate(sample.policy, len(prompt)) if chosen]
         sequences.append((prompt + sample.body, scored))
     return Packed.from_sequences(sequences).to(device)
+
+
+def step_inputs(
+    batch: Batch, groups: Sequence[Group], needs: frozenset[Stream], when: tuple[int, int]
+) -> StepInputs:
+    """The whole batch and the episodes it is made of. `when` is as in `loss_inputs`."""
+    device = batch.adv_M.device
+    owners = np.array([sample.trajectory for sample in batch.samples], np.int64)
+    members = [number for number, group in enumerate(groups) for _ in group.trajectories]
+    successes = [trajectory.success for group in groups for trajectory in group.trajectories]
+    taught_M = torch.zeros_like(batch.adv_M, dtype=torch.bool)
+    if Stream.TEACHER in batch.streams:
+        taught_M[batch.columns(batch.taught)] = True
+    return StepInputs(
+        adv_M=batch.adv_M,
+        episode_M=torch.from_numpy(np.repeat(owners, np.diff(batch.starts))).to(device),
+        turn_M=batch.turn_M,
+        group_E=torch.tensor(members, dtype=torch.int64, device=device),
+        success_E=torch.tensor(successes, dtype=torch.bool, device=device),
+        taught_M=taught_M,
+        streams={stream: batch.streams[stream] for stream in needs & batch.streams.keys()},
+        step=when[0],
+        steps=when[1],
+    )
 
 
 def loss_inputs(

@@ -27,13 +27,13 @@ from sdar.rollout.stages import run_stages, stages
 from sdar.rollout.views import Views
 from sdar.runlog import RunDir
 from sdar.skills.context import SkillContext
-from sdar.trainer.batch import Batch
+from sdar.trainer.batch import Batch, step_inputs
 from sdar.trainer.checkpoint import Checkpoints, latest, read_returns
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.record import take_notes
 from sdar.trainer.step import Learner
-from sdar.trainer.tally import Clock
+from sdar.trainer.tally import Clock, Tally
 from sdar.trainer.teachers import Average
 from sdar.trainer.weight_sync import sync_weights
 from sdar.types import Group, Task, Trajectory
@@ -156,6 +156,7 @@ class Trainer:
             with clock.phase("score"):
                 batch, report = self._assemble(groups)
                 self._score(batch)
+                credited = self._credit(batch, groups, step)
             with clock.phase("train"):
                 learned = learner.learn(batch, step, self.config.steps, self._telling("train"))
             with clock.phase("sync"):
@@ -173,6 +174,7 @@ class Trainer:
             **rollout_metrics(played),
             **teacher_metrics(report),
             **score_metrics(batch, learned),
+            **credited,
             **learned.metrics,
             **clock.seconds,
         }
@@ -217,6 +219,14 @@ class Trainer:
             for view, name in enumerate(self.teacher.names[1:], 1):
                 told = self._telling(f"score {name}")
                 batch.more_teachers.append(self.learner.score(batch, Stream.TEACHER, told, view=view).logp)
+
+    def _credit(self, batch: Batch, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """Let the objective, which now sees the whole step, set the advantages; its metrics."""
+        objective, tally = self.learner.objective, Tally()
+        when = (step - 1, self.config.steps)
+        batch.adv_M, metrics = objective.credit(step_inputs(batch, groups, objective.needs, when))
+        tally.add(metrics)
+        return tally.values(None)
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
         """For each episode, the names of the skills that the teacher saw, or else the student."""

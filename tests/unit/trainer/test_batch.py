@@ -9,7 +9,8 @@ from sdar.model.logprobs import TokenScores
 from sdar.objectives.base import Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
-from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
+from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack, step_inputs
+from sdar.types import ContextMode, EndReason, Group, Task, Trajectory
 
 CPU = torch.device("cpu")
 
@@ -94,6 +95,29 @@ def test_a_sample_without_a_teacher_is_masked() -> None:
     assert x.mask_BT.tolist() == [[True, False, False], [True] * 3]
     assert x.entropy_BT is not None
     assert x.entropy_BT.sum() == 4
+
+
+def episode(task: Task, index: int, success: bool) -> Trajectory:
+    return Trajectory(task, index, ContextMode.TRANSCRIPT, (), success, EndReason.DONE)
+
+
+def test_a_step_knows_the_episode_turn_and_group_of_every_token() -> None:
+    batch = Batch.build(SAMPLES, ADVANTAGES, CPU)
+    batch.streams = {Stream.TEACHER: batch.rollout_M * 2, Stream.REF: batch.rollout_M}
+    one, two = Task("1", "k"), Task("2", "k")
+    groups = [
+        Group(one, [episode(one, 0, True), episode(one, 1, False)]),
+        Group(two, [episode(two, 0, True)]),
+    ]
+    x = step_inputs(batch, groups, frozenset({Stream.TEACHER, Stream.OLD}), (4, 9))
+    assert x.episode_M.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
+    assert x.turn_M.tolist() == [0, 0, 1, 0, 0, 0, 1, 1]
+    assert x.adv_M.tolist() == [1.0, 1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 5.0]
+    assert x.taught_M.tolist() == [True] * 3 + [False] + [True] * 4
+    assert (x.group_E.tolist(), x.success_E.tolist()) == ([0, 0, 1], [True, False, True])
+    assert (x.step, x.steps) == (4, 9)
+    assert list(x.streams) == [Stream.TEACHER], "what the objective does not need is not shown"
+    assert torch.equal(x.stream(Stream.TEACHER), batch.rollout_M * 2)
 
 
 def test_turns_index_the_advantages_of_window_samples() -> None:

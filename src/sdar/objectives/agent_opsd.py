@@ -1,0 +1,117 @@
+"""AgentOPSD: turns at which the teacher's belief in success moves take more of the advantage."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdar.objectives.base import (
+    Credit,
+    LossInputs,
+    LossOutput,
+    PolicyGradient,
+    StepInputs,
+    Stream,
+    check_range,
+    objectives,
+)
+from sdar.ops.reduce import masked, weighted
+from sdar.schedules import Coef
+
+EPSILON = 1e-6
+"""Added to a standard deviation before dividing by it."""
+
+
+@objectives.register("agent-opsd")
+@dataclass(frozen=True, kw_only=True)
+class AgentOPSD(PolicyGradient):
+    """GRPO whose advantage is weighed turn by turn with a belief in success that the teacher's gaps move.
+
+        e_k = sum over the tokens of turn k of (teacher - old)                    its evidence
+        B_k = sigmoid(logit(B_0) + c_k),  c_k = decay * c_(k-1) + e_k,  c_0 = 0   the belief after it
+        z_k = standardised over the episode: sign(A) * (B_k - B_(k-1))
+        A_k = A * ((1 - lam) + lam * clip(1 + alpha * z_k, 1 - alpha, 1 + alpha))
+
+    B_0 is the group's success rate, kept `margin` away from 0 and 1. The weights are positive: no advantage
+    changes its sign. An episode without a teacher, or of a single turn, keeps its advantage.
+
+    Source: after AgentOPSD, arXiv 2608.05987: evidence, recursion, prior, decay, standardised gain, bounds
+    and lam.
+
+    Differences from the paper: `margin`, and the standard deviation of the population in z, are ours; the
+    teacher has the weights of the start of the step.
+    """
+
+    lam: Coef = 0.5
+    """Share of the turn's weight in the advantage, between 0 and 1."""
+    alpha: float = 0.2
+    """The weight stays within 1 - alpha and 1 + alpha; below 1."""
+    decay: float = 0.95
+    """What earlier evidence is worth one turn later."""
+    margin: float = 0.05
+    """The first belief stays this far from 0 and 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0.0, 1.0, "lam", "decay")
+        check_range(self, 0.0, 0.99, "alpha")
+        check_range(self, 0.001, 0.5, "margin")
+
+    @property
+    def needs(self) -> frozenset[Stream]:
+        """What GRPO needs, the behaviour policy and the teacher."""
+        return super().needs | {Stream.OLD, Stream.TEACHER}
+
+    def credit(self, x: StepInputs) -> Credit:
+        """Advantages weighed by how much each turn moves the belief."""
+        if not len(x.adv_M):
+            return Credit(x.adv_M)
+        gap_M = masked(x.stream(Stream.TEACHER) - x.stream(Stream.OLD), x.taught_M)
+        place, shape = (x.episode_M, x.turn_M), (len(x.group_E), int(x.turn_M.max()) + 1)
+        evidence_EK = gap_M.new_zeros(shape).index_put(place, gap_M, accumulate=True)
+        adv_EK = gap_M.new_zeros(shape).index_put(place, x.adv_M)
+        played_EK = x.taught_M.new_zeros(shape).index_put(place, torch.ones_like(x.taught_M))
+
+        gain_EK = beliefs(evidence_EK, self.prior(x), self.decay).diff(dim=1)
+        score_EK = standardised(adv_EK.sign() * gain_EK, played_EK)
+        weight_EK = (1 + self.alpha * score_EK).clamp(1 - self.alpha, 1 + self.alpha)
+        lam = self.at(self.lam, x)
+        metrics = {
+            "teacher/gap_mean": weighted(gap_M, x.taught_M),
+            "agent_opsd/gain": weighted(gain_EK.abs(), played_EK),
+            "agent_opsd/weight_mean": weighted(weight_EK, played_EK),
+            "agent_opsd/spread": weighted((weight_EK - 1).abs(), played_EK),
+        }
+        return Credit(x.adv_M * ((1 - lam) + lam * weight_EK)[place], metrics)
+
+    def prior(self, x: StepInputs) -> Tensor:
+        """The first belief [E]: how often the episode's group succeeded."""
+        success_E = x.success_E.to(x.adv_M.dtype)
+        sums = success_E.new_zeros(len(x.group_E)).index_add(0, x.group_E, success_E)
+        counts = success_E.new_zeros(len(x.group_E)).index_add(0, x.group_E, torch.ones_like(success_E))
+        return (sums / counts.clamp(min=1))[x.group_E].clamp(self.margin, 1 - self.margin)
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        """GRPO with the advantages that `credit` gave."""
+        policy_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(self.reduce(policy_BT, x), metrics)
+
+
+def beliefs(evidence_EK: Tensor, prior_E: Tensor, decay: float) -> Tensor:
+    """The belief before the first of K turns and after each, [E, K + 1].
+
+    >>> beliefs(torch.zeros(1, 2), torch.tensor([0.25]), 0.95)
+    tensor([[0.2500, 0.2500, 0.2500]])
+    """
+    turn_K = torch.arange(evidence_EK.shape[1], device=evidence_EK.device)
+    age_KK = turn_K - turn_K[:, None]
+    memory_KK = torch.where(age_KK >= 0, decay ** age_KK.clamp(min=0).to(evidence_EK.dtype), 0.0)
+    start_E1 = prior_E.logit()[:, None]
+    return torch.cat([start_E1, start_E1 + evidence_EK @ memory_KK], dim=1).sigmoid()
+
+
+def standardised(value_EK: Tensor, mask_EK: Tensor) -> Tensor:
+    """Row by row less the mean, over the standard deviation of the masked-in values; elsewhere 0."""
+    count_E1 = mask_EK.sum(1, keepdim=True).clamp(min=1)
+    centred_EK = masked(value_EK - masked(value_EK, mask_EK).sum(1, keepdim=True) / count_E1, mask_EK)
+    return centred_EK / ((centred_EK.square().sum(1, keepdim=True) / count_E1).sqrt() + EPSILON)

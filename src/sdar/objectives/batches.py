@@ -1,0 +1,121 @@
+"""Random batches and steps on which objectives are checked, and what is done to them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdar.objectives.base import LossInputs, StepInputs, Stream
+from sdar.ops.reduce import Denominators
+
+
+def random_inputs(
+    seed: int, *, rows: int = 6, length: int = 9, spread: float = 0.5, step: int = 0, dropped: bool = False
+) -> LossInputs:
+    """A float64 batch with every stream, ragged rows and garbage where the mask is false.
+
+    `spread` is the standard deviation of each stream's distance from `logp_BT`: 0.5 reaches the clips, 12 the
+    cuts before `exp`. With `dropped`, about half of the rows have no teacher.
+    """
+    random = torch.Generator().manual_seed(seed)
+    shape = (rows, length)
+
+    def normal(scale: float, *size: int) -> Tensor:
+        return scale * torch.randn(size or shape, generator=random, dtype=torch.float64)
+
+    lengths_B1 = torch.randint(1, length + 1, (rows, 1), generator=random)
+    mask_BT = torch.arange(length) < lengths_B1
+    turn_BT = (torch.arange(length) // 3).expand(shape)
+    adv_BT = normal(1.5, rows, length).gather(1, turn_BT)
+    adv_BT[0] = 0.0
+    logp_BT = -normal(1.5).abs()
+    x = LossInputs(
+        logp_BT=logp_BT,
+        mask_BT=mask_BT,
+        adv_BT=adv_BT,
+        turn_BT=turn_BT,
+        old_BT=logp_BT + normal(spread),
+        ref_BT=logp_BT + normal(spread),
+        teacher_BT=logp_BT + normal(spread),
+        teacher_mask_BT=(torch.rand(rows, 1, generator=random) < 0.5).expand(shape) if dropped else None,
+        entropy_BT=normal(1.0).abs(),
+        teacher_entropy_BT=normal(1.0).abs(),
+        teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
+        student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
+        rollout_BT=logp_BT + normal(spread),
+        more_teachers_BTV=logp_BT[..., None] + normal(spread, rows, length, 2),
+        more_teacher_masks_BTV=(torch.rand(rows, 1, 2, generator=random) < 0.5).expand(*shape, 2),
+        denominators=Denominators(int(mask_BT.sum()), rows, 1),
+        step=step,
+    )
+    return filled(x, x.mask_BT, normal(50.0))
+
+
+def random_step(seed: int) -> StepInputs:
+    """A float64 step: two groups of three episodes of one to four turns, its tokens shuffled.
+
+    Some tokens have no teacher, and one group has no success.
+    """
+    random = torch.Generator().manual_seed(seed)
+
+    def numbers(high: int, size: int) -> Tensor:
+        return torch.randint(1, high + 1, (size,), generator=random)
+
+    turns_E = numbers(4, 6)
+    places = torch.cat(
+        [torch.stack([turns_E.new_full((n,), e), torch.arange(n)]) for e, n in enumerate(turns_E)], 1
+    )
+    place_2M = places.repeat_interleave(numbers(3, places.shape[1]), dim=1)
+    episode_M, turn_M = place_2M[:, torch.randperm(place_2M.shape[1], generator=random)]
+    count = len(turn_M)
+    adv_EK = torch.randn(6, 4, generator=random, dtype=torch.float64)
+    noise = torch.randn(len(Stream), count, generator=random, dtype=torch.float64)
+    return StepInputs(
+        adv_M=adv_EK[episode_M, turn_M],
+        episode_M=episode_M,
+        turn_M=turn_M,
+        group_E=torch.tensor([0, 0, 0, 1, 1, 1]),
+        success_E=torch.tensor([True, False, True, False, False, False]),
+        taught_M=torch.rand(count, generator=random) < 0.8,
+        streams=dict(zip(Stream, noise - 1.5, strict=True)),
+    )
+
+
+def oracle_batches() -> Iterator[LossInputs]:
+    """What objectives and oracles are compared on: every clip and cut of the built-in ones is reached."""
+    for seed in range(12):
+        spread, step = (0.1, 0.5, 1.5, 12.0)[seed % 4], (0, 37, 1000)[seed % 3]
+        yield random_inputs(seed, spread=spread, step=step, dropped=seed >= 8)
+
+
+def split(x: LossInputs, sizes: list[int]) -> list[LossInputs]:
+    """Cut a batch into micro-batches of these many rows, with the denominators of the whole."""
+    return [with_rows(x, indices) for indices in torch.arange(len(x.logp_BT)).split(sizes)]
+
+
+def with_tensors(x: LossInputs, tensors: Mapping[str, Any]) -> LossInputs:
+    """The batch with other tensors under these names."""
+    return replace(x, **tensors)
+
+
+def with_rows(x: LossInputs, indices: Tensor) -> LossInputs:
+    """The batch with those rows, in that order."""
+    return with_tensors(x, {name: value[indices] for name, value in x.tensors().items()})
+
+
+def filled(x: LossInputs, keep_BT: Tensor, filler_BT: Tensor, only: str = "") -> LossInputs:
+    """The batch with its floating tensors, or one of them, replaced by a filler where `keep_BT` is false."""
+    chosen = {n: v for n, v in x.tensors().items() if (n == only if only else v.is_floating_point())}
+    new = {}
+    for name, value in chosen.items():
+        keep, filler = (t.reshape(*t.shape, *[1] * (value.dim() - t.dim())) for t in (keep_BT, filler_BT))
+        new[name] = torch.where(keep, value, filler)
+    return with_tensors(x, new)
+
+
+def with_tokens(x: StepInputs, order: Tensor) -> StepInputs:
+    """The step with its tokens in that order."""
+    named = {name: getattr(x, name)[order] for name in ("adv_M", "episode_M", "turn_M", "taught_M")}
+    return replace(x, **named, streams={name: value[order] for name, value in x.streams.items()})
