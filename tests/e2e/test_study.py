@@ -92,7 +92,8 @@ def test_a_study_resumes_skips_and_retries(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, model, runs = read_plan(study), warm_model(study, capsys), tmp_path / "runs"
-    command = ["study", str(study), "--jobs", "2", "--model", str(model), "--runs", str(runs)]
+    study.write_text(f'model = "{model}"\n{study.read_text()}')
+    command = ["study", str(study), "--jobs", "2", "--runs", str(runs)]
     half = interrupt(plan.runs[0], runs / "toy", model, monkeypatch)
     assert [line["step"] for line in read_metrics(half)] == [0, 1]
 
@@ -118,6 +119,12 @@ def test_a_study_resumes_skips_and_retries(
     assert "1 of 2 runs are left, about 0.0 hours" in capsys.readouterr().out
     assert main(command) == 1
     assert (plan.results / "sdar-seed3.json").stat().st_mtime_ns == written
+
+    broken = {**done, "name": "broken-seed3", "settings": plan.runs[1].settings}
+    (plan.results / "broken-seed3.json").write_text(json.dumps(broken))
+    assert main(command) == 0
+    assert "all 2 runs are done" in capsys.readouterr().out
+    (plan.results / "broken-seed3.json").unlink()
 
     (model / "config.json").write_text((model / "config.json").read_text() + " ")
     capsys.readouterr()

@@ -44,6 +44,16 @@ def test_runs_are_in_the_order_asked_for_and_none_is_made_twice(tmp_path: Path) 
     assert plan.results == tmp_path / "results" / "study"
 
 
+def test_the_model_is_beside_the_file(tmp_path: Path) -> None:
+    text = f'model = "start"\n{STUDY}'
+    with pytest.raises(ConfigError, match="start has no model in it"):
+        read_plan(write(tmp_path, text))
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "config.json").write_text("{}")
+    assert read_plan(write(tmp_path, text)).model == tmp_path / "start"
+    assert read_plan(write(tmp_path, STUDY)).model is None
+
+
 def test_the_digest_follows_the_settings(tmp_path: Path) -> None:
     before = read_plan(write(tmp_path, STUDY)).runs
     after = read_plan(write(tmp_path, STUDY.replace("coef = 0.1", "coef = 0.2"))).runs

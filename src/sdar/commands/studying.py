@@ -15,7 +15,7 @@ class StudyOptions:
     jobs: int = 1
     """Runs at a time; each is a process with one thread."""
     model: Path | None = None
-    """Directory of the model that all runs start from; default: the embedded one, made if missing."""
+    """Directory of the model that all runs start from; default: the study's, or else the embedded one."""
     runs: Path = Path("runs/study")
     """Where run directories go; only the small result files beside FILE are worth keeping."""
     dry_run: bool = False
@@ -48,8 +48,11 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
         about = "" if hours is None else f", about {hours:.1f} hours"
         say(f"{len(todo)} of {len(plan.runs)} runs are left{about}")
         return 0
+    if not todo:
+        say(f"all {len(plan.runs)} runs are done: {plan.results}")
+        return 0
     place = options.runs / plan.file.stem
-    model = options.model or warm_start(plan, place)
+    model = options.model or plan.model or warm_start(plan, place)
     failed = Runner(plan=plan, model=model, runs=place, jobs=options.jobs, tell=say).run()
     say(f"{failed} runs failed" if failed else str(plan.results))
     return 1 if failed else 0

@@ -1,8 +1,10 @@
 """What a study runs: a TOML file with axes of settings becomes an ordered list of named runs. No torch.
 
-`[settings]` is what every run shares. Under `[axes]`, an axis names its values, and a value is a table of
-settings. Under `[parts]`, a part is a product of values, with `*` for all of an axis. Each `[[order]]` does
-its `parts` seed by seed, for its `seeds`. See `studies/skill_quality.toml`.
+`model` is the directory, seen from the file, of the model that all runs start from; without it the embedded
+model of the settings is made. `[settings]` is what every run shares. Under `[axes]`, an axis names its
+values, and a value is a table of settings. Under `[parts]`, a part is a product of values, with `*` for all
+of an axis. Each `[[order]]` does its `parts` seed by seed, for its `seeds`. See
+`studies/skill_quality.toml`.
 """
 
 import hashlib
@@ -50,6 +52,8 @@ class Plan:
     settings: Table
     """What every run shares."""
     runs: tuple[Planned, ...]
+    model: Path | None = None
+    """Directory of the model that all runs start from; None: the embedded one, made anew."""
 
     @property
     def results(self) -> Path:
@@ -60,7 +64,10 @@ class Plan:
 def read_plan(file: Path) -> Plan:
     """Expand a study's file. Raises `ConfigError` for what it does not know."""
     table = read_toml(file).values
-    _known(table, ("settings", "axes", "parts", "order"), str(file))
+    _known(table, ("model", "settings", "axes", "parts", "order"), str(file))
+    model = file.parent / table["model"] if "model" in table else None
+    if model and not (model / "config.json").is_file():
+        raise ConfigError(f"{file}: model: {model} has no model in it")
     runs: dict[str, Planned] = {}
     for entry in table.get("order", []):
         _known(entry, ("seeds", "parts"), f"{file}: order")
@@ -74,7 +81,7 @@ def read_plan(file: Path) -> Plan:
                     raise ConfigError(f"{file}: two runs with different settings are named {run.name}")
     if not runs:
         raise ConfigError(f"{file} orders no run")
-    return Plan(file, table.get("settings", {}), tuple(runs.values()))
+    return Plan(file, table.get("settings", {}), tuple(runs.values()), model)
 
 
 def _product(part: Table, axes: Table, place: str) -> Iterator[dict[str, str]]:

@@ -49,10 +49,18 @@ def hours_left(plan: Plan, jobs: int) -> float | None:
     return len(missing(plan)) * median(seconds) / jobs / 3600 if seconds else None
 
 
+def one_thread() -> dict[str, str]:
+    """The environment of every process."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def warm_start(plan: Plan, runs: Path) -> Path:
-    """The embedded model of the settings that all runs share, made where it is missing."""
+    """The embedded model of the settings that all runs share, made where it is missing.
+
+    Made with one thread, as the runs are: sums of several threads are rounded in another order.
+    """
     command = [*SDAR, "warm-start", "--out", str(runs), *flags(plan.settings)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=one_thread())
     if done.returncode:
         raise DataError(f"the warm start failed with status {done.returncode}: {' '.join(command)}")
     return Path(done.stdout.splitlines()[-1])
@@ -135,7 +143,7 @@ class Runner:
                 self.command(planned, run),
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env=one_thread(),
                 pass_fds=[lock],
                 start_new_session=True,
             )
