@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, DataError
 from sdar.study.plan import flags, read_plan
+from sdar.study.run import starting_model
 
 STUDY = """
 [settings]
@@ -45,12 +46,14 @@ def test_runs_are_in_the_order_asked_for_and_none_is_made_twice(tmp_path: Path) 
 
 
 def test_the_model_is_beside_the_file(tmp_path: Path) -> None:
-    text = f'model = "start"\n{STUDY}'
-    with pytest.raises(ConfigError, match="start has no model in it"):
-        read_plan(write(tmp_path, text))
-    (tmp_path / "start").mkdir()
-    (tmp_path / "start" / "config.json").write_text("{}")
-    assert read_plan(write(tmp_path, text)).model == tmp_path / "start"
+    plan = read_plan(write(tmp_path, f'model = "start"\n{STUDY}'))
+    with pytest.raises(DataError, match="there is no model in"):
+        starting_model(plan, None, tmp_path)
+    for name in ("start", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert starting_model(plan, None, tmp_path) == tmp_path / "start"
+    assert starting_model(plan, tmp_path / "other", tmp_path) == tmp_path / "other"
     assert read_plan(write(tmp_path, STUDY)).model is None
 
 

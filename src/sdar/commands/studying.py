@@ -33,7 +33,7 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
     """
     from sdar.study.plan import flags as as_flags
     from sdar.study.plan import read_plan
-    from sdar.study.run import Runner, hours_left, missing, warm_start
+    from sdar.study.run import Runner, hours_left, missing, starting_model
 
     if len(words) != 1:
         raise ConfigError("usage: sdar study FILE.toml")
@@ -52,7 +52,7 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
         say(f"all {len(plan.runs)} runs are done: {plan.results}")
         return 0
     place = options.runs / plan.file.stem
-    model = options.model or plan.model or warm_start(plan, place)
+    model = starting_model(plan, options.model, place)
     failed = Runner(plan=plan, model=model, runs=place, jobs=options.jobs, tell=say).run()
     say(f"{failed} runs failed" if failed else str(plan.results))
     return 1 if failed else 0

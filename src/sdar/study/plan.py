@@ -66,8 +66,6 @@ def read_plan(file: Path) -> Plan:
     table = read_toml(file).values
     _known(table, ("model", "settings", "axes", "parts", "order"), str(file))
     model = file.parent / table["model"] if "model" in table else None
-    if model and not (model / "config.json").is_file():
-        raise ConfigError(f"{file}: model: {model} has no model in it")
     runs: dict[str, Planned] = {}
     for entry in table.get("order", []):
         _known(entry, ("seeds", "parts"), f"{file}: order")

@@ -54,6 +54,16 @@ def one_thread() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def starting_model(plan: Plan, given: Path | None, runs: Path) -> Path:
+    """The model given, or else the plan's, or else the embedded one. `DataError` when it is not there."""
+    model = given or plan.model
+    if model is None:
+        return warm_start(plan, runs)
+    if not (model / "config.json").is_file():
+        raise DataError(f"there is no model in {model}")
+    return model
+
+
 def warm_start(plan: Plan, runs: Path) -> Path:
     """The embedded model of the settings that all runs share, made where it is missing.
 
