@@ -84,7 +84,7 @@ class ToyExpert:
 @envs.register("toy")
 @dataclass(frozen=True, kw_only=True)
 class ToySpec(EnvSpec):
-    """Settings of the corridor."""
+    """A corridor with a door at one end: the smallest text game, for tests."""
 
     max_turns: int = 8
     """Actions after which an episode is cut."""

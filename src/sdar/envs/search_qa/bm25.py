@@ -26,7 +26,7 @@ logging.getLogger("bm25s").setLevel(logging.WARNING)
 @retrievers.register("bm25")
 @dataclass(frozen=True, kw_only=True)
 class BM25Config(RetrieverConfig):
-    """Word search over a local corpus. Source: Robertson et al. 1994, Okapi at TREC-3."""
+    """Word search over a local corpus. Source: Okapi at TREC-3, Robertson and others 1994."""
 
     corpus: str = ""
     """File with the passages; empty: `corpus.jsonl`, `.gz` or `.xz`, beside the questions."""
