@@ -21,9 +21,10 @@ def measure(keep: bool) -> float:
     """Median seconds of a forward and backward pass over 64 packed sequences of 250 tokens."""
     import torch
 
-    from sdar.model.embedded import EmbeddedConfig, build_model, build_tokenizer
+    from sdar.model.embedded import build_model, build_tokenizer
     from sdar.model.memory import keep_freed_memory
     from sdar.model.policy import Packed, Policy
+    from sdar.model.settings import EmbeddedConfig
 
     if keep:
         keep_freed_memory()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdar.compare import two_way
+from sdar.evaluation.compare import two_way
 
 RESULT = Path(__file__).parent / "results" / "intervals.json"
 TASK_SPREAD, METHOD_SPREAD, GAIN = 1.2, 0.6, 0.5

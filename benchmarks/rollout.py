@@ -24,10 +24,12 @@ from transformers import PreTrainedModel
 
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.model.chat import Chat
-from sdar.model.embedded import EmbeddedConfig, build_model, build_tokenizer
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.model.embedded import build_model, build_tokenizer
+from sdar.model.settings import EmbeddedConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Request, Sampling
 from sdar.rollout.engines.hf import HFEngine
+from sdar.rollout.settings import RolloutConfig
 from sdar.types import Completion, ContextMode, StopReason
 
 RESULT = Path(__file__).parent / "results" / "rollout.json"

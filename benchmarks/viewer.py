@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.viewed import KINDS, episode, view_run
 
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.viewer.index import Index
 
 RESULT = Path(__file__).parent / "results" / "viewer.json"

@@ -13,7 +13,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.viewer.library import Library
 from sdar.viewer.server import ViewServer
 

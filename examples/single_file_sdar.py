@@ -20,10 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdar.build import warm_start
+from sdar.build.skills import skill_context
+from sdar.build.warm_start import warm_start
 from sdar.model.chat import Chat
 from sdar.model.load import load_model, load_tokenizer
-from sdar.recipe import RunConfig, skill_context
+from sdar.recipe import RunConfig
 
 
 @dataclass

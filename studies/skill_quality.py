@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from skill_quality_figures import METHODS, QUALITIES, draw_curves, draw_losses, draw_sweeps, draw_turns
 
-from sdar.compare import Comparison, Contrast, compare, contrast, holm, rates, success, two_way
-from sdar.config import Layer
 from sdar.envs.base import Panel
+from sdar.evaluation.compare import Comparison, Contrast, compare, contrast, holm, rates, success, two_way
+from sdar.evaluation.results import EvalResult, Interval
 from sdar.recipe import load_config
-from sdar.results import EvalResult, Interval
-from sdar.runlog import write_atomic
+from sdar.runs.files import write_atomic
+from sdar.settings.config import Layer
 from sdar.study.plan import Plan, read_plan
 from sdar.study.result import eval_result, read_results
 

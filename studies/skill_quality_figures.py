@@ -9,9 +9,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdar.report import GRID, INK, MUTED
-from sdar.results import Interval
-from sdar.runlog import write_atomic
+from sdar.evaluation.curves import GRID, INK, MUTED
+from sdar.evaluation.results import Interval
+from sdar.runs.files import write_atomic
 
 METHODS = {
     "grpo": "GRPO",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sdar.envs.base import Panel
-from sdar.results import EvalResult, Outcome
+from sdar.evaluation.results import EvalResult, Outcome
 from sdar.types import Task
 
 

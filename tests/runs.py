@@ -8,25 +8,28 @@ from typing import Any
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
-from sdar.advantages import AdvantageConfig
 from sdar.envs.base import Env
 from sdar.envs.toy import ToyEnv, ToySpec
 from sdar.model.chat import Chat
 from sdar.model.policy import Policy
+from sdar.objectives.advantages import AdvantageConfig
 from sdar.objectives.base import Objective
 from sdar.objectives.sdar import SDAR
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engines.hf import HFEngine
+from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import Views
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import Everything, Retrieval
-from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints
+from sdar.trainer.average import Average
+from sdar.trainer.checkpoint import Checkpoints
 from sdar.trainer.distributed import World, shard
-from sdar.trainer.loop import TrainConfig, Trainer
+from sdar.trainer.loop import Trainer
 from sdar.trainer.metrics import rollout_metrics
-from sdar.trainer.step import Learner, OptimConfig, make_optimizer
+from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig
+from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Parts, StartOfStep, TeacherConfig, Weights
 from sdar.types import Step
 
@@ -99,7 +102,12 @@ def tiny_trainer(
     shard(policy, world)
     if reference.is_copy:
         shard(reference.policy, world)
-    parts = Parts(policy=policy, reference=reference, load=lambda path: Policy(tiny_model(seed=int(path))))
+    parts = Parts(
+        policy=policy,
+        reference=reference,
+        average=lambda decay: Average(policy, decay),
+        load=lambda path: Policy(tiny_model(seed=int(path))),
+    )
     collector = Collector(spec, engine, chat, rollout)
 
     def evaluate(step: int) -> dict[str, float]:

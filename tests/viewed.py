@@ -3,7 +3,8 @@
 import math
 from pathlib import Path
 
-from sdar.runlog import Notes, RunDir
+from sdar.runs.records import Notes
+from sdar.runs.rundir import RunDir
 from sdar.types import (
     Completion,
     ContextMode,

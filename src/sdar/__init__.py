@@ -7,23 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdar.build import train
+    from sdar.build.train import train
     from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts
     from sdar.errors import CheckpointError, ConfigError, ContextOverflow, DataError, SdarError
     from sdar.objectives.base import LossInputs, LossOutput, Objective, PolicyGradient, Stream
     from sdar.recipe import RunConfig, load_config
     from sdar.rollout.engine import Engine, Request, Sampling
-    from sdar.runlog import RunDir
+    from sdar.runs.rundir import RunDir
     from sdar.types import Completion, Group, Message, Observation, Step, Task, Trajectory, Turn
 
 _HOMES = {
-    "build": "train",
+    "build.train": "train",
     "envs.base": "Env EnvSpec Expert Panel Prompts",
     "errors": "CheckpointError ConfigError ContextOverflow DataError SdarError",
     "objectives.base": "LossInputs LossOutput Objective PolicyGradient Stream",
     "recipe": "RunConfig load_config",
     "rollout.engine": "Engine Request Sampling",
-    "runlog": "RunDir",
+    "runs.rundir": "RunDir",
     "types": "Completion Group Message Observation Step Task Trajectory Turn",
 }
 _HOME = {name: f"sdar.{module}" for module, names in _HOMES.items() for name in names.split()}

@@ -1,6 +1,7 @@
 """The command line: `sdar COMMAND words... --flags`. The commands are in `sdar.commands`.
 
-Flags are settings, merged like recipes (`sdar.config`); tyro writes the help of the classes they fill.
+Flags are settings, merged like recipes (`sdar.settings.config`); tyro writes the help of the classes that
+they fill.
 """
 
 import sys
@@ -10,9 +11,8 @@ from pathlib import Path
 
 from sdar.commands import COMMANDS
 from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
-from sdar.config import Layer, load, read_flags, read_toml
 from sdar.errors import ConfigError, SdarError, suggest
-from sdar.runlog import versions
+from sdar.settings.config import Layer, load, read_flags, read_toml
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +37,8 @@ def dispatch(args: list[str]) -> int:
         say(overview())
         return 0
     if name == "--version":
+        from sdar.runs.rundir import versions
+
         say(versions().get("sdar", "not installed, only imported"))
         return 0
     if name not in COMMANDS:

@@ -1,4 +1,4 @@
-"""A run: its settings, how they are read, and what is checked before anything heavy is loaded.
+"""A run: its settings, and how they are read. No torch; `sdar.build` puts together what they say.
 
 `RunConfig()` is the embedded default run: generated ALFWorld games, the small model that the package
 warm-starts by itself, SDAR, on a CPU.
@@ -8,40 +8,28 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal
 
-import sdar.envs.search_qa.spec
-import sdar.envs.toy
-import sdar.envs.webshop.spec  # noqa: F401 - they register the environments
-from sdar.advantages import AdvantageConfig
-from sdar.config import Layer, load
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
 from sdar.errors import ConfigError
-from sdar.evaluate import EvalConfig
-from sdar.model.load import ModelConfig
-from sdar.objectives.base import Objective, PolicyGradient, Stream, objectives
+from sdar.evaluation.evaluate import EvalConfig
+from sdar.model.settings import ModelConfig
+from sdar.objectives.advantages import AdvantageConfig
+from sdar.objectives.base import Objective, Stream, objectives
 from sdar.objectives.sdar import SDAR
-from sdar.rollout.collector import RolloutConfig
-from sdar.rollout.views import ViewsConfig, views
-from sdar.runlog import check_writable
-from sdar.schedules import Shape
-from sdar.skills.context import Detail, SkillContext, SkillsConfig
-from sdar.skills.retrieval import retrievals
-from sdar.trackers import check_trackers
-from sdar.trainer.checkpoint import CheckpointConfig
-from sdar.trainer.loop import OldLogps, TrainConfig
-from sdar.trainer.step import OptimConfig
+from sdar.rollout.settings import RolloutConfig
+from sdar.rollout.views import ViewsConfig
+from sdar.settings.config import Layer, load
+from sdar.settings.schedules import Shape
+from sdar.settings.values import convert
+from sdar.skills.context import Detail, SkillsConfig
+from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig, WarmStartConfig
 from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
-from sdar.trainer.warm_start import WarmStartConfig
-from sdar.values import convert
-
-EMBEDDED = "embedded"
-"""The `model.path` of the model that the package makes itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,75 +119,3 @@ def import_plugin(name: str) -> None:
         raise ConfigError(f"plugin {name}: no such file")
     sys.modules[module] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[module])
-
-
-def check(config: RunConfig) -> None:
-    """Find what cannot work before anything heavy is loaded. Raises an `SdarError`."""
-    check_writable(config.out)
-    check_trackers(config.trackers)
-    split = config.env.splits()[0]
-    tasks = config.env.tasks(split)
-    if not len(tasks):
-        raise ConfigError(f"there are no tasks in split '{split}'")
-    if config.rollout.tasks_per_step > len(tasks):
-        raise ConfigError(
-            f"rollout.tasks_per_step is {config.rollout.tasks_per_step}, "
-            f"and split '{split}' has {len(tasks)} tasks"
-        )
-    check_panel(config)
-    learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
-    if config.rollout.group_size == 1 and learns_from_returns:
-        raise ConfigError(
-            f"advantage.estimator '{config.advantage.estimator}' compares the episodes of a task, "
-            "and rollout.group_size is 1: use at least 2"
-        )
-    if Stream.ROLLOUT in config.objective.needs and config.train.old_logps is OldLogps.ROLLOUT:
-        raise ConfigError(
-            "objective.tis_cap compares the trainer's old log-probs with the engine's, "
-            "and train.old_logps takes the engine's for both: set it to recompute"
-        )
-    check_views(config)
-    if needs_skills(config):
-        skill_context(config)
-
-
-def check_views(config: RunConfig) -> None:
-    """Find views that the objective does not read or the environment cannot fill. Raises an `SdarError`."""
-    names, wanted = config.view_names, config.objective.views
-    if names and len(names) != len(wanted):
-        raise ConfigError(
-            f"objective '{objectives.name_of(type(config.objective))}' reads {len(wanted)} teacher view(s) "
-            f"({', '.join(wanted)}), and views.names lists {len(names)}"
-        )
-    if any("expert" in views[name].needs for name in names) and not config.env.experts():
-        raise ConfigError(
-            f"teacher view 'expert' needs an expert, and '{envs.name_of(type(config.env))}' has none"
-        )
-
-
-def check_panel(config: RunConfig) -> None:
-    """Find what cannot work about the evaluation panel. Raises an `SdarError`."""
-    if not len(config.panel.tasks):
-        raise ConfigError(f"there are no tasks in panel '{config.panel.name}'")
-
-
-def skill_context(config: RunConfig, retrieval: str = "") -> SkillContext:
-    """The skills, by the configured rule or another one (its settings are used if it is the configured one).
-
-    A kind of task without skills fails here.
-    """
-    settings = config.skills
-    if retrieval and retrievals[retrieval] is not type(settings.retrieval):
-        settings = replace(settings, retrieval=retrievals[retrieval]())
-    return SkillContext.from_config(settings, {task.kind for task in config.panel.tasks}, config.train.seed)
-
-
-def student_skills(config: RunConfig, rule: str) -> SkillContext | None:
-    """The skills that `rule` puts into the player's own prompts; none for an empty rule."""
-    return skill_context(config, rule) if rule else None
-
-
-def needs_skills(config: RunConfig) -> bool:
-    """Whether a teacher, the student or the embedded model's demonstrations see skills."""
-    taught = any("skills" in views[name].needs for name in config.view_names)
-    return taught or config.objective.student_skills or config.model.path == EMBEDDED

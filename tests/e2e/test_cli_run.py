@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sdar.cli import main
-from sdar.runlog import RunDir, read_metrics, read_trajectories, trajectory_steps
-from sdar.trackers import trackers
+from sdar.runs.rundir import RunDir, read_metrics, read_trajectories, trajectory_steps
+from sdar.runs.trackers import trackers
 
 SKILL = "---\nname: walk\nsummary: walk to the door.\n---\nWalk to the door.\n"
 RECIPE = """
@@ -45,7 +45,7 @@ panel = "held_out"
 """
 
 TRACKERS = """
-from sdar.trackers import Tracker, trackers
+from sdar.runs.trackers import Tracker, trackers
 
 def crash(self, *args):
     raise RuntimeError("no connection")

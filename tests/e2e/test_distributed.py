@@ -17,7 +17,7 @@ from tests.e2e.worker import SETUPS, play_panel
 from tests.runs import timeless, tiny_trainer
 from tests.tiny import tiny_model
 
-from sdar.runlog import RunDir, read_metrics, read_trajectories
+from sdar.runs.rundir import RunDir, read_metrics, read_trajectories
 from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.runs import timeless, tiny_trainer
 
-from sdar.runlog import RunDir, read_episodes, read_metrics
+from sdar.runs.rundir import RunDir, read_episodes, read_metrics
 from sdar.skills.retrieval import UCB
 from sdar.trainer import checkpoint
 from sdar.trainer.checkpoint import latest

@@ -9,7 +9,7 @@ import pytest
 
 import sdar
 from sdar.cli import main
-from sdar.runlog import RunDir, read_metrics
+from sdar.runs.rundir import RunDir, read_metrics
 from sdar.study.plan import Planned, flags, read_plan
 from sdar.study.result import read_results
 from sdar.study.run import missing

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.viewed import add_step, episode, view_run
 
-from sdar.runlog import RunDir, read_trajectories
+from sdar.runs.rundir import RunDir, read_trajectories
 from sdar.viewer.export import export
 from sdar.viewer.library import Library
 from sdar.viewer.server import ViewServer

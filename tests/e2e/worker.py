@@ -11,14 +11,14 @@ from typing import Any
 from tests.runs import tiny_trainer
 
 from sdar.envs.base import Panel
-from sdar.evaluate import EvalConfig, evaluate
+from sdar.evaluation.evaluate import EvalConfig, evaluate
+from sdar.evaluation.results import EvalResult
 from sdar.objectives.sdar import SDAR
-from sdar.results import EvalResult
-from sdar.rollout.collector import RolloutConfig
+from sdar.rollout.settings import RolloutConfig
 from sdar.skills.retrieval import UCB
 from sdar.trainer.distributed import World, join
 from sdar.trainer.loop import Trainer
-from sdar.trainer.step import OptimConfig
+from sdar.trainer.settings import OptimConfig
 from sdar.trainer.teachers import Live, MovingAverage
 from sdar.types import ContextMode
 

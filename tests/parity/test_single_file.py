@@ -9,16 +9,17 @@ import pytest
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
-from sdar.advantages import AdvantageConfig, advantages
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.model.chat import Chat
 from sdar.model.policy import Policy
+from sdar.objectives.advantages import AdvantageConfig, advantages
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import join
-from sdar.trainer.step import Learner, OptimConfig, Stream, make_optimizer
+from sdar.trainer.settings import OptimConfig
+from sdar.trainer.step import Learner, Stream, make_optimizer
 from sdar.trainer.teachers import Weights
 from sdar.types import Completion, ContextMode, EndReason, Group, Observation, StopReason, Trajectory, Turn
 

@@ -54,7 +54,8 @@ def test_dry_run_prints_settings_that_give_the_same_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.toml").write_text("[optim]\nlr = 0.5\n[objective]\nname = 'grpo'\nkl_coef = 0.0\n")
-    assert main(["train", str(tmp_path / "a.toml"), "--optim.lr", "2e-6", "--env", "toy", "--dry-run"]) == 0
+    words = ["train", str(tmp_path / "a.toml"), "--optim.lr", "2e-6", "--env", "toy"]
+    assert main([*words, "--skills.retrieval", "none", "--dry-run"]) == 0
     first = capsys.readouterr().out
     settings = tomllib.loads(first)
     assert settings["optim"]["lr"] == 2e-6

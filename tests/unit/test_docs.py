@@ -19,11 +19,11 @@ import pytest
 
 from sdar.cli import main
 from sdar.commands import COMMANDS
-from sdar.config import Layer, read_toml
 from sdar.envs.base import envs
 from sdar.objectives.base import objectives
 from sdar.objectives.oracles import oracles
 from sdar.recipe import load_config
+from sdar.settings.config import Layer, read_toml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,6 +49,8 @@ MEANT = {
     "SEED": "0",
 }
 """What stands for the placeholders that are read before anything is done."""
+ELSEWHERE = ("PATH", "DIRECTORY", "HOST", "my_skills", "../shared")
+"""What stands for data that are not here: a command that names them is only read."""
 
 
 def commands(page: Path) -> Iterator[tuple[str, bool]]:
@@ -122,6 +124,8 @@ def check_sdar(words: Sequence[str], in_text: bool, monkeypatch: pytest.MonkeyPa
     elif "--help" in words:
         assert status(words) == 0
     elif name == "train" and "--resume" not in words and not in_text:
+        if any(placeholder in word for word in words for placeholder in ELSEWHERE):
+            monkeypatch.setattr("sdar.build.checks.check", lambda config: None)
         assert main([*words, *(["--dry-run"] if "--dry-run" not in words else [])]) == 0
     else:
         assert name in COMMANDS

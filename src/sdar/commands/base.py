@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.config import Layer, read_toml
 from sdar.errors import CheckpointError, suggest
+from sdar.settings.config import Layer, read_toml
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
@@ -62,7 +62,7 @@ def runs_dir(flags: Layer) -> Path:
 
 def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
     """Settings, model directory and (without its ending) place for results of what the user names."""
-    from sdar.runlog import RunDir, find_run
+    from sdar.runs.rundir import RunDir, find_run
     from sdar.trainer.checkpoint import complete, step_of
 
     path = Path(target)

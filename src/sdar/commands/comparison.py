@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdar.commands.base import configure, say
-from sdar.config import Layer
 from sdar.errors import ConfigError, SdarError, suggest
+from sdar.settings.config import Layer
 
 if TYPE_CHECKING:
-    from sdar.grouping import Entry
-    from sdar.results import EvalResult
-    from sdar.tables import Column
+    from sdar.evaluation.grouping import Entry
+    from sdar.evaluation.results import EvalResult
+    from sdar.evaluation.tables import Column
 
 SHEETS = ("methods", "kinds", "pairs")
 
@@ -42,10 +42,10 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     by sdar eval. Runs that differ only in their seed make one method, and so do those with one label
     (LABEL=RUN). All must be on the same panel.
     """
-    from sdar.compare import compare as compare_methods
-    from sdar.grouping import group, read_entry, uneven
-    from sdar.runlog import write_atomic
-    from sdar.tables import WRITERS, kind_sheet, method_sheet, pair_sheet
+    from sdar.evaluation.compare import compare as compare_methods
+    from sdar.evaluation.grouping import group, read_entry, uneven
+    from sdar.evaluation.tables import WRITERS, kind_sheet, method_sheet, pair_sheet
+    from sdar.runs.files import write_atomic
 
     check_options(words, options, WRITERS)
     groups = group([read_entry(word, options.out) for word in words])
@@ -91,7 +91,7 @@ def label_of(name: str, groups: Mapping[str, Sequence["Entry"]]) -> str:
 
 def experts(entry: "Entry") -> tuple[dict[str, "EvalResult"], list[str]]:
     """The reference rows of the entry's environment and panel, or why there are none."""
-    from sdar.references import references
+    from sdar.evaluation.references import references
 
     own = {key: value for key, value in entry.settings.items() if key.startswith(("env.", "plugins"))}
     try:
@@ -118,8 +118,8 @@ def nested(settings: Mapping[str, object]) -> dict[str, object]:
 
 def cost(entries: Sequence["Entry"]) -> dict["Column", float]:
     """What a method's runs took on average, by their metrics; nothing for results that are no runs."""
-    from sdar.runlog import read_metrics
-    from sdar.tables import Column, short
+    from sdar.evaluation.tables import Column, short
+    from sdar.runs.rundir import read_metrics
 
     runs = [read_metrics(entry.run) for entry in entries if entry.run is not None]
     if len(runs) < len(entries):
@@ -136,7 +136,7 @@ def cost(entries: Sequence["Entry"]) -> dict["Column", float]:
 
 def draw(groups: Mapping[str, Sequence["Entry"]], path: Path) -> None:
     """Draw the learning curves of the runs, if there are some, and say where."""
-    from sdar.report import draw_comparison, results
+    from sdar.evaluation.curves import draw_comparison, results
 
     curves = {label: [results(e.run) for e in entries if e.run] for label, entries in groups.items()}
     found = {label: runs for label, runs in curves.items() if runs}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sdar.commands.base import IS_MAIN, say
-from sdar.config import Layer
 from sdar.errors import ConfigError, suggest
-from sdar.values import convert
+from sdar.settings.config import Layer
+from sdar.settings.values import convert
 
 if TYPE_CHECKING:
     from sdar.data.sets import ImportReport
@@ -43,9 +43,9 @@ def data(words: list[str], options: DataOptions, flags: Layer) -> int:
 
     NAME is alfworld, webshop or search_qa.
     """
-    from sdar.paths import data_dir
-    from sdar.progress import display
-    from sdar.runlog import check_writable
+    from sdar.runs.files import check_writable
+    from sdar.runs.paths import data_dir
+    from sdar.runs.progress import display
 
     known = data_sets()
     verb, name, source = read_words(words, known)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
-from sdar.config import Layer, read_toml, to_table
 from sdar.errors import ConfigError
+from sdar.settings.config import Layer, read_toml, to_table
 
 if TYPE_CHECKING:
+    from sdar.evaluation.results import EvalResult
     from sdar.recipe import RunConfig
-    from sdar.results import EvalResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,8 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     environment's experts (such as planner). With --engine openai it is the name of a model behind a chat
     endpoint at --base-url; the key comes from the environment variable OPENAI_API_KEY.
     """
-    from sdar.recipe import check_panel, student_skills
+    from sdar.build.checks import check_panel
+    from sdar.build.skills import student_skills
 
     target, recipes = split_words(words)
     player = find_player(target, recipes, options, flags)
@@ -85,7 +86,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
 
 def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, flags: Layer) -> Player:
     """Whom `target` names."""
-    from sdar.build import evaluate_endpoint, evaluate_expert, evaluate_model
+    from sdar.build.evaluate import evaluate_endpoint, evaluate_expert, evaluate_model
     from sdar.rollout.endpoint import EndpointConfig
 
     own, out = Layer(target, {}), runs_dir(flags) / "eval"
@@ -123,9 +124,9 @@ def short(options: EvalOptions) -> Layer:
 
 def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> None:
     """Print the tables, and what skills in the prompt change."""
-    from sdar.compare import compare
-    from sdar.references import references
-    from sdar.tables import as_text, kind_sheet, method_sheet
+    from sdar.evaluation.compare import compare
+    from sdar.evaluation.references import references
+    from sdar.evaluation.tables import as_text, kind_sheet, method_sheet
 
     methods = {f"{name} with skills" if result.skills else name: [result] for result in results}
     players = references(config.env, config.panel)
@@ -138,7 +139,8 @@ def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> Non
 
 def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
     """Write a result beside the others of its model; the file."""
-    from sdar.runlog import versions, write_atomic
+    from sdar.runs.files import write_atomic
+    from sdar.runs.rundir import versions
 
     file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
     made = {**source, "command": sys.argv, "versions": versions()}

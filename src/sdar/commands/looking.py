@@ -7,13 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
-from sdar.config import Layer
 from sdar.errors import ConfigError, suggest
-from sdar.registry import Registry
+from sdar.settings.config import Layer
+from sdar.settings.registry import Registry
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
@@ -29,6 +26,9 @@ def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
     for word in words:
         if word not in groups:
             raise ConfigError(f"nothing is listed under '{word}': {suggest(word, groups)}")
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, show_header=False)
     for group in words or groups:
         table.add_row(group, style="bold")
@@ -48,9 +48,9 @@ Rows = dict[str, tuple[str, str]]
 
 def catalogue(config: "RunConfig") -> dict[str, Rows]:
     """What can be chosen, by group."""
-    from sdar.advantages import estimators, statistics
     from sdar.envs.base import envs
     from sdar.envs.search_qa.retrieval import retrievers
+    from sdar.objectives.advantages import estimators, statistics
     from sdar.objectives.base import objectives
     from sdar.ops.divergences import divergences
     from sdar.ops.gates import gates
@@ -58,9 +58,9 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
     from sdar.ops.reduce import reductions
     from sdar.rollout.stages import stages
     from sdar.rollout.views import views
+    from sdar.runs.trackers import trackers
     from sdar.skills.bank import SkillBank, builtin_banks
     from sdar.skills.retrieval import retrievals
-    from sdar.trackers import trackers
     from sdar.trainer.teachers import teachers
 
     env = config.env
@@ -125,8 +125,9 @@ def doctor(words: list[str], options: NoOptions, flags: Layer) -> int:
     """Show what this machine has: Python, torch, devices, cores, directories, optional packages."""
     import torch
 
-    from sdar.paths import data_dir
-    from sdar.runlog import check_writable, versions
+    from sdar.runs.files import check_writable
+    from sdar.runs.paths import data_dir
+    from sdar.runs.rundir import versions
 
     rows: dict[str, str] = {f"version of {name}": found for name, found in versions().items()}
     rows["machine"] = f"{platform.platform()}, {os.cpu_count()} cores"

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.commands.base import configure, say
-from sdar.config import Layer, read_toml
 from sdar.errors import ConfigError
-from sdar.values import check_least
+from sdar.settings.config import Layer, read_toml
+from sdar.settings.values import check_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,9 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
-from sdar.config import Layer
 from sdar.errors import ConfigError, suggest
-from sdar.runlog import find_run
+from sdar.settings.config import Layer
 
 
 def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
@@ -54,7 +50,10 @@ def check(bank: str, flags: Layer) -> int:
 
 def stats(run: str, flags: Layer) -> int:
     """Print the statistics of a run's skills."""
-    from sdar.runlog import read_episodes
+    from rich.console import Console
+    from rich.table import Table
+
+    from sdar.runs.rundir import find_run, read_episodes
     from sdar.skills.stats import skill_stats
 
     found = find_run(run, runs_dir(flags))
@@ -87,7 +86,7 @@ def import_bank(source: str, target: str, flags: Layer) -> int:
 
 def distil(run: str, target: str, flags: Layer) -> int:
     """Save a bank made of a run's recorded episodes."""
-    from sdar.runlog import read_trajectories, trajectory_steps
+    from sdar.runs.rundir import find_run, read_trajectories, trajectory_steps
     from sdar.skills.distil import distil
 
     found = find_run(run, runs_dir(flags))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.commands.base import configure, say
-from sdar.config import Layer
 from sdar.errors import ConfigError
+from sdar.settings.config import Layer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
-from sdar.config import Layer, read_toml, to_toml
 from sdar.errors import ConfigError
+from sdar.settings.config import Layer, read_toml, to_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class TrainOptions:
     """Options of `sdar train`."""
 
     dry_run: bool = False
-    """Print the resolved settings as TOML and stop."""
+    """Check everything that a start checks, print the resolved settings as TOML and stop."""
     resume: str = ""
     """Go on with this run (a path, a name, or latest) from its newest checkpoint."""
 
@@ -25,23 +25,25 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     """
     resumed = None
     if options.resume:
-        from sdar.runlog import find_run
+        from sdar.runs.rundir import find_run
 
         if words:
             raise ConfigError("--resume takes its settings from the run: give no recipe beside it")
         resumed = find_run(options.resume, runs_dir(flags))
         words = [str(resumed.config_file)]
+    from sdar.build.checks import check
+
     config = configure([read_toml(Path(word)) for word in words], flags, TrainOptions)
+    check(config)
     if options.dry_run:
         say(to_toml(config).rstrip())
         return 0
-    from sdar import build, recipe
-    from sdar.references import references
-    from sdar.report import results
-    from sdar.tables import as_text, gain_sheet
+    from sdar.build.train import train as train_run
+    from sdar.evaluation.curves import results
+    from sdar.evaluation.references import references
+    from sdar.evaluation.tables import as_text, gain_sheet
 
-    recipe.check(config)
-    run, done = build.train(config, resumed)
+    run, done = train_run(config, resumed)
     evals = results(run)
     if evals and IS_MAIN:
         players = references(config.env, config.panel)
@@ -55,14 +57,17 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
 
 def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     """Make the embedded model, and show how well it plays without and with skills."""
-    from sdar import build, recipe
-    from sdar.skills.retrieval import retrievals
+    from sdar.build.checks import check
 
     config = configure([read_toml(Path(word)) for word in words], flags)
-    recipe.check(config)
-    model = build.warm_start(config)
+    check(config)
+    from sdar.build.evaluate import evaluate_model
+    from sdar.build.warm_start import warm_start as make_model
+    from sdar.skills.retrieval import retrievals
+
+    model = make_model(config)
     rule = retrievals.name_of(type(config.skills.retrieval))
-    without, skilled = build.evaluate_model(model, config, ["", rule])
+    without, skilled = evaluate_model(model, config, ["", rule])
     say(f"panel {without.panel}: {len(without.outcomes)} tasks")
     say(f"success without skills: {without.success}")
     say(f"success with skills:    {skilled.success}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.commands.base import say
-from sdar.config import Layer
+from sdar.settings.config import Layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ def view(words: list[str], options: ViewOptions, flags: Layer) -> int:
     RUN is a path, a name, or latest, which is the default. A run that is still going on updates by itself.
     The page is for this machine alone; Ctrl-C ends it.
     """
-    from sdar.runlog import find_run
+    from sdar.runs.rundir import find_run
     from sdar.viewer.export import export
     from sdar.viewer.library import Library
     from sdar.viewer.server import ViewServer

@@ -16,7 +16,7 @@ from sdar.envs.webshop.catalogue import open_catalogue, read_json
 from sdar.envs.webshop.goals import Goals
 from sdar.envs.webshop.nouns import installed_model, write_noun_table
 from sdar.errors import DataError
-from sdar.runlog import write_atomic
+from sdar.runs.files import write_atomic
 
 DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 SMALL = {

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 from sdar.types import Message, Observation, Step, Task
 
 
@@ -166,4 +166,12 @@ class EnvSpec(ABC):
         """An expert for one episode of `env`, already reset to `task`; with probability `noise` it errs."""
 
 
-envs: Registry[type[EnvSpec]] = Registry("environment")
+envs: Registry[type[EnvSpec]] = Registry(
+    "environment",
+    homes={
+        "alfworld": "sdar.envs.alfworld.spec",
+        "search_qa": "sdar.envs.search_qa.spec",
+        "toy": "sdar.envs.toy",
+        "webshop": "sdar.envs.webshop.spec",
+    },
+)

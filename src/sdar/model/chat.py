@@ -4,14 +4,19 @@ A conversation is tokens. What the policy sampled is never turned into text and 
 rendered once, and what follows a completion is rendered apart and put behind it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
 
 from sdar.errors import ConfigError
 from sdar.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _SENTINEL = "sdar-stands-for-a-completion"
 

@@ -5,10 +5,11 @@ it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, set_seed
+
+from sdar.model.settings import EmbeddedConfig
 
 END_OF_TURN = "<|im_end|>"
 PAD = "<|endoftext|>"
@@ -22,26 +23,6 @@ CHAT_TEMPLATE = (
 """Qwen's template without the line break between messages: a turn of a text game is short."""
 
 _PIECES = Regex(r" ?\p{L}+ \p{N}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddedConfig:
-    """Shape of the embedded model; the default has about 1.1 M parameters."""
-
-    hidden_size: int = 128
-    """Width of the residual stream."""
-    intermediate_size: int = 512
-    """Width of the gated MLP."""
-    num_layers: int = 4
-    """Decoder layers."""
-    num_heads: int = 4
-    """Query heads of 32 dimensions each."""
-    num_kv_heads: int = 2
-    """Key-value heads."""
-    vocab_size: int = 1536
-    """Upper limit of the tokenizer's vocabulary."""
-    context_length: int = 2048
-    """Longest sequence, in tokens."""
 
 
 def build_tokenizer(texts: Iterable[str], config: EmbeddedConfig) -> PreTrainedTokenizerFast:

@@ -7,48 +7,28 @@ pass only, by the mixed precision of `fully_shard`, so there is one code path fo
 import copy
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from sdar.errors import ConfigError, suggest
+from sdar.model.settings import ALL_LINEAR, ModelConfig, find_model
 
-ALL_LINEAR = "all-linear"
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The policy's model."""
-
-    path: str = "embedded"
-    """A directory, a Hugging Face hub name, or "embedded": the small model that the package makes itself."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the matrix products. Trained parameters and log-softmax are float32 always."""
-    lora_rank: int = 0
-    """Rank of the LoRA adapters to train; 0 trains all parameters."""
-    lora_alpha: float = 32.0
-    """Adapters are scaled by lora_alpha / lora_rank."""
-    lora_targets: tuple[str, ...] = (ALL_LINEAR,)
-    """Names of the linear layers that get an adapter; "all-linear" is every one but the output layer."""
-    gradient_checkpointing: bool = False
-    """Keep only each decoder layer's input for the backward pass: less memory, a third more compute."""
-
-    def __post_init__(self) -> None:
-        if self.lora_rank < 0 or self.lora_alpha <= 0:
-            raise ConfigError("model.lora_rank must not be negative and model.lora_alpha must be positive")
-        if self.lora_rank and not self.lora_targets:
-            raise ConfigError(f"model.lora_targets is empty; use '{ALL_LINEAR}'")
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        """`dtype` as torch knows it."""
-        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+def compute_dtype(config: ModelConfig) -> torch.dtype:
+    """`model.dtype` as torch knows it."""
+    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
 
 
 def load_model(
@@ -78,6 +58,11 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
     """The tokenizer at `path`, a directory or hub name. Raises `ConfigError` when there is none."""
     tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, path, "tokenizer")
     return tokenizer
+
+
+def context_of(model: Path | str) -> int:
+    """Tokens that a model can read."""
+    return int(AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings)
 
 
 def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:
@@ -131,11 +116,9 @@ def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: 
 
 def _load(loader: Any, path: Path | str, what: str, **options: Any) -> Any:
     """Load with one of transformers' Auto classes, its failures in one line."""
-    name, folder = str(path), Path(path).expanduser()
-    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") != 1):
-        raise ConfigError(f"there is no {what} at {path}: no such directory")
+    place = find_model(path, what)
     try:
-        return loader.from_pretrained(str(folder) if folder.is_dir() else name, **options)
+        return loader.from_pretrained(place, **options)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"cannot load a {what} from {path}: {reason}") from error

@@ -1,18 +1,8 @@
-"""Named algorithms, one a file. Importing this package registers the built-in ones."""
+"""Named algorithms, one a file, and the advantages they start from. None knows another, or the trainer.
 
-from sdar.objectives import (
-    agent_opsd,
-    grpo,
-    grpo_opsd,
-    ocsd,
-    opsd,
-    pcsd,
-    rlsd,
-    sdar,
-    skill_grpo,
-    skill_sd,
-    step_opsd,
-)
+`objectives` in `base` finds them by name.
+"""
+
 from sdar.objectives.base import (
     Credit,
     LossInputs,
@@ -35,16 +25,5 @@ __all__ = [
     "StepInputs",
     "Stream",
     "WeightedSum",
-    "agent_opsd",
-    "grpo",
-    "grpo_opsd",
     "objectives",
-    "ocsd",
-    "opsd",
-    "pcsd",
-    "rlsd",
-    "sdar",
-    "skill_grpo",
-    "skill_sd",
-    "step_opsd",
 ]

@@ -1,14 +1,12 @@
 """AgentOPSD: turns at which the teacher's belief in success moves take more of the advantage."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sdar.objectives.base import (
     Credit,
-    LossInputs,
-    LossOutput,
     PolicyGradient,
     StepInputs,
     Stream,
@@ -16,7 +14,10 @@ from sdar.objectives.base import (
     objectives,
 )
 from sdar.ops.reduce import masked, weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPSILON = 1e-6
 """Added to a standard deviation before dividing by it."""
@@ -70,7 +71,7 @@ class AgentOPSD(PolicyGradient):
         place, shape = (x.episode_M, x.turn_M), (len(x.group_E), int(x.turn_M.max()) + 1)
         evidence_EK = gap_M.new_zeros(shape).index_put(place, gap_M, accumulate=True)
         adv_EK = gap_M.new_zeros(shape).index_put(place, x.adv_M)
-        played_EK = x.taught_M.new_zeros(shape).index_put(place, torch.ones_like(x.taught_M))
+        played_EK = x.taught_M.new_zeros(shape).index_put(place, x.taught_M.new_ones(x.taught_M.shape))
 
         gain_EK = beliefs(evidence_EK, self.prior(x), self.decay).diff(dim=1)
         score_EK = standardised(adv_EK.sign() * gain_EK, played_EK)
@@ -88,21 +89,21 @@ class AgentOPSD(PolicyGradient):
         """The first belief [E]: how often the episode's group succeeded."""
         success_E = x.success_E.to(x.adv_M.dtype)
         sums = success_E.new_zeros(len(x.group_E)).index_add(0, x.group_E, success_E)
-        counts = success_E.new_zeros(len(x.group_E)).index_add(0, x.group_E, torch.ones_like(success_E))
+        counts = success_E.new_zeros(len(x.group_E)).index_add(
+            0, x.group_E, success_E.new_ones(success_E.shape)
+        )
         return (sums / counts.clamp(min=1))[x.group_E].clamp(self.margin, 1 - self.margin)
-
-    def loss(self, x: LossInputs) -> LossOutput:
-        """GRPO with the advantages that `credit` gave."""
-        policy_BT, metrics = self.policy_term(x, x.adv_BT)
-        return LossOutput(self.reduce(policy_BT, x), metrics)
 
 
 def beliefs(evidence_EK: Tensor, prior_E: Tensor, decay: float) -> Tensor:
     """The belief before the first of K turns and after each, [E, K + 1].
 
+    >>> import torch
     >>> beliefs(torch.zeros(1, 2), torch.tensor([0.25]), 0.95)
     tensor([[0.2500, 0.2500, 0.2500]])
     """
+    import torch
+
     turn_K = torch.arange(evidence_EK.shape[1], device=evidence_EK.device)
     age_KK = turn_K - turn_K[:, None]
     memory_KK = torch.where(age_KK >= 0, decay ** age_KK.clamp(min=0).to(evidence_EK.dtype), 0.0)

@@ -7,23 +7,25 @@ micro-batches and ranks add up to the same gradient however the batch is cut.
 `PolicyGradient` is the GRPO term that most objectives start from.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sdar.errors import ConfigError, DataError
 from sdar.ops.divergences import k3
 from sdar.ops.ratios import is_clipped, ppo_clip, ratios, truncated_weight
 from sdar.ops.reduce import Denominators, WeightedSum, reductions, weighted
-from sdar.registry import Registry
-from sdar.schedules import Coef, parse
+from sdar.settings.registry import Registry
+from sdar.settings.schedules import Coef, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Stream(StrEnum):
@@ -50,7 +52,7 @@ class Stream(StrEnum):
         return f"{self}_BTK" if self is Stream.TEACHER_TOP else f"{self}_BT"
 
     @classmethod
-    def among(cls, names: Iterable[str]) -> "frozenset[Stream]":
+    def among(cls, names: Iterable[str]) -> frozenset[Stream]:
         """The streams among names of tensors, such as `entropy_BT`."""
         return frozenset(stream for stream in cls if stream.tensor in names)
 
@@ -99,9 +101,9 @@ class LossInputs:
             if tuple(value.shape[:2]) != shape or value.dim() != len(name.rpartition("_")[2]):
                 raise DataError(f"{name} has shape {tuple(value.shape)}, but logp_BT has {shape}")
             if "mask" in name:
-                kind, fits = "boolean", value.dtype == torch.bool
+                kind, fits = "boolean", _is_boolean(value)
             elif name == "turn_BT":
-                kind, fits = "integer", not value.is_floating_point() and value.dtype != torch.bool
+                kind, fits = "integer", not value.is_floating_point() and not _is_boolean(value)
             else:
                 kind, fits = "floating", value.is_floating_point()
             if not fits:
@@ -290,9 +292,14 @@ class PolicyGradient(Objective):
         }
         return frozenset(stream for stream, coef in coefs.items() if coef)
 
+    def loss(self, x: LossInputs) -> LossOutput:
+        """The GRPO term alone, with the advantages as they are or as `credit` set them."""
+        token_BT, metrics = self.policy_term(x, x.adv_BT)
+        return LossOutput(self.reduce(token_BT, x), metrics)
+
     def policy_term(self, x: LossInputs, adv_BT: Tensor) -> tuple[Tensor, dict[str, WeightedSum]]:
         """Per-token losses of the GRPO term with these advantages, and the `policy/` metrics."""
-        token_BT = torch.zeros_like(x.logp_BT)
+        token_BT = x.logp_BT.new_zeros(x.logp_BT.shape)
         metrics: dict[str, WeightedSum] = {}
         if self.pg_coef:
             old_BT = x.stream(Stream.OLD)
@@ -333,4 +340,23 @@ def check_name(registry: Registry, name: str) -> None:
     registry[name]
 
 
-objectives: Registry[type[Objective]] = Registry("objective")
+objectives: Registry[type[Objective]] = Registry(
+    "objective",
+    homes={
+        "agent-opsd": "sdar.objectives.agent_opsd",
+        "grpo": "sdar.objectives.grpo",
+        "grpo-opsd": "sdar.objectives.grpo_opsd",
+        "ocsd": "sdar.objectives.ocsd",
+        "opsd": "sdar.objectives.opsd",
+        "pcsd": "sdar.objectives.pcsd",
+        "rlsd": "sdar.objectives.rlsd",
+        "sdar": "sdar.objectives.sdar",
+        "skill-grpo": "sdar.objectives.skill_grpo",
+        "skill-sd": "sdar.objectives.skill_sd",
+        "step-opsd": "sdar.objectives.step_opsd",
+    },
+)
+
+
+def _is_boolean(value: Tensor) -> bool:
+    return str(value.dtype) == "torch.bool"

@@ -1,13 +1,17 @@
 """What objectives with a teacher share: how far the student is from it, by a divergence chosen by name."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sdar.errors import ConfigError
 from sdar.objectives.base import LossInputs, Objective, Stream, check_name
 from sdar.ops.divergences import divergences
 from sdar.ops.reduce import masked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

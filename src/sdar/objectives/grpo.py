@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, objectives
+from sdar.objectives.base import PolicyGradient, objectives
 
 
 @objectives.register("grpo")
@@ -23,8 +23,3 @@ class GRPO(PolicyGradient):
     not mention. Differences from that code: batch-global denominators instead of a mean of micro-batch means;
     log-ratios are cut at 20 before `exp`.
     """
-
-    def loss(self, x: LossInputs) -> LossOutput:
-        """The GRPO term alone."""
-        token_BT, metrics = self.policy_term(x, x.adv_BT)
-        return LossOutput(self.reduce(token_BT, x), metrics)

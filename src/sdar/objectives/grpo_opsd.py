@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.objectives.distillation import Distillation
 from sdar.ops.reduce import weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
 
 
 @objectives.register("grpo-opsd")

@@ -1,9 +1,9 @@
 """OCSD: what the future says beyond a prompt of its length scales the advantage of unlikely tokens."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
-
-import torch
 
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.gates import top_q
@@ -51,9 +51,9 @@ class OCSD(PolicyGradient):
         (future_BT, has_future_BT), (ablated_BT, has_ablated_BT) = x.teacher(0), x.teacher(1)
         both_BT = has_future_BT & has_ablated_BT
         contrast_BT = future_BT - ablated_BT
-        weight_BT = torch.exp(x.adv_BT.sign() * contrast_BT).clamp(1 - self.alpha, 1 + self.alpha)
+        weight_BT = (x.adv_BT.sign() * contrast_BT).exp().clamp(1 - self.alpha, 1 + self.alpha)
         chosen_BT = both_BT & top_q(-old_BT, self.top_share, both_BT).bool()
-        scale_BT = torch.where(chosen_BT, weight_BT, 1.0)
+        scale_BT = weight_BT.where(chosen_BT, 1.0)
 
         policy_BT, metrics = self.policy_term(x, x.adv_BT * scale_BT)
         metrics |= {

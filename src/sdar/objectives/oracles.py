@@ -11,7 +11,7 @@ import numpy as np
 
 from sdar.objectives.base import StepInputs, Stream
 from sdar.ops.reduce import Denominators
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 
 Tensors = Mapping[str, np.ndarray]
 NONE = np.zeros(())

@@ -1,15 +1,18 @@
 """PCSD: SDAR whose gate also looks at how long the teacher has agreed in this turn, and where that tends."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.gates import turn_mean
 from sdar.ops.reduce import masked, weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @objectives.register("pcsd")
@@ -66,8 +69,8 @@ class PCSD(PolicyGradient):
     def gate(self, gap_BT: Tensor, x: LossInputs) -> Tensor:
         """The weights of the tokens."""
         mean_BT = turn_mean(gap_BT.clamp(min=0), self.memory, x.turn_BT, x.taught_BT)
-        trend_BT = torch.zeros_like(mean_BT)
+        trend_BT = mean_BT.new_zeros(mean_BT.shape)
         same_BT = x.turn_BT[:, 1:] == x.turn_BT[:, :-1]
         trend_BT[:, 1:] = mean_BT.diff(dim=1) * same_BT
         score_BT = gap_BT + self.persistence * mean_BT + self.trend * trend_BT
-        return torch.sigmoid(self.at(self.beta, x) * score_BT)
+        return (self.at(self.beta, x) * score_BT).sigmoid()

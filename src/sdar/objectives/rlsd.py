@@ -1,12 +1,12 @@
 """RLSD: the teacher re-weighs GRPO's advantage, token by token; no extra loss."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.reduce import weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
 
 
 @objectives.register("rlsd")
@@ -43,14 +43,14 @@ class RLSD(PolicyGradient):
         """GRPO with re-weighed advantages."""
         old_BT, teacher_BT = x.stream(Stream.OLD), x.stream(Stream.TEACHER)
         sign_BT = x.adv_BT.sign()
-        weight_BT = torch.exp(sign_BT * (teacher_BT - old_BT)).clamp(1 - self.eps, 1 + self.eps)
+        weight_BT = (sign_BT * (teacher_BT - old_BT)).exp().clamp(1 - self.eps, 1 + self.eps)
         lam = self.at(self.lam, x)
-        scale_BT = torch.where(x.taught_BT, (1 - lam) + lam * weight_BT, 1.0)
+        scale_BT = ((1 - lam) + lam * weight_BT).where(x.taught_BT, 1.0)
 
         policy_BT, metrics = self.policy_term(x, x.adv_BT * scale_BT)
         metrics |= {
             "teacher/gap_mean": weighted(teacher_BT - x.logp_BT, x.taught_BT),
             "rlsd/weight_mean": weighted(weight_BT, x.taught_BT),
-            "rlsd/lam": weighted(torch.full_like(weight_BT, lam), x.mask_BT),
+            "rlsd/lam": weighted(weight_BT.new_full(weight_BT.shape, lam), x.mask_BT),
         }
         return LossOutput(self.reduce(policy_BT, x), metrics, {"weight": scale_BT})

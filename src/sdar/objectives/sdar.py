@@ -15,7 +15,7 @@ from sdar.objectives.base import (
 from sdar.objectives.distillation import Distillation
 from sdar.ops.gates import gate, gates, reads
 from sdar.ops.reduce import masked, weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
 
 
 @objectives.register("sdar")

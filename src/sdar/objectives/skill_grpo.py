@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, objectives
+from sdar.objectives.base import PolicyGradient, objectives
 
 
 @objectives.register("skill-grpo")
@@ -22,8 +22,3 @@ class SkillGRPO(PolicyGradient):
     """
 
     student_skills: ClassVar[bool] = True
-
-    def loss(self, x: LossInputs) -> LossOutput:
-        """The GRPO term alone."""
-        token_BT, metrics = self.policy_term(x, x.adv_BT)
-        return LossOutput(self.reduce(token_BT, x), metrics)

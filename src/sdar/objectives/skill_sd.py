@@ -7,7 +7,7 @@ from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream,
 from sdar.ops.divergences import k3
 from sdar.ops.ratios import importance_ratio
 from sdar.ops.reduce import masked, weighted
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
 
 
 @objectives.register("skill-sd")

@@ -1,14 +1,14 @@
 """StepOPSD: a teacher that saw a successful sibling moves advantage between the tokens of a step."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import ClassVar
-
-import torch
 
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.reduce import weighted
 from sdar.ops.turns import turn_average
-from sdar.schedules import Coef
+from sdar.settings.schedules import Coef
 
 
 @objectives.register("step-opsd")
@@ -49,12 +49,12 @@ class StepOPSD(PolicyGradient):
     def loss(self, x: LossInputs) -> LossOutput:
         """GRPO with advantages spread anew inside each turn."""
         gap_BT = x.stream(Stream.TEACHER) - x.stream(Stream.OLD)
-        weight_BT = 2 * torch.sigmoid(x.adv_BT.sign() * gap_BT)
+        weight_BT = 2 * (x.adv_BT.sign() * gap_BT).sigmoid()
         weight_BT = weight_BT.clamp(1 - self.alpha, 1 + self.alpha)
         lam = self.at(self.lam, x)
         value_BT = (1 - lam) + lam * weight_BT
         mean_BT = turn_average(value_BT, x.turn_BT, x.taught_BT)
-        scale_BT = torch.where(x.taught_BT, value_BT / mean_BT, 1.0)
+        scale_BT = (value_BT / mean_BT).where(x.taught_BT, 1.0)
 
         policy_BT, metrics = self.policy_term(x, x.adv_BT * scale_BT)
         metrics |= {

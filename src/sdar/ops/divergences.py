@@ -9,17 +9,20 @@ teacher's likeliest tokens and a bucket for all others. With the bucket they are
 (data processing), and their gradients are exact for the bucketed distributions.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from sdar.ops.ratios import MAX_LOG_RATIO
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 
-Distance = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Distance: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """(student, teacher) -> loss per token; log-probs of the sampled tokens, or (..., K) distributions."""
 
 
@@ -81,7 +84,7 @@ def k3(logp: Tensor, other: Tensor) -> Tensor:
     Source: Schulman 2020, http://joschu.net/blog/kl-approx.html.
     """
     log_ratio = other - logp
-    return torch.expm1(log_ratio.clamp(max=MAX_LOG_RATIO)) - log_ratio
+    return log_ratio.clamp(max=MAX_LOG_RATIO).expm1() - log_ratio
 
 
 @register("reverse-kl", distribution=True)
@@ -102,5 +105,5 @@ def jensen_shannon(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Lin 1991, IEEE Transactions on Information Theory 37(1).
     """
-    mixture = torch.logaddexp(student, teacher) - math.log(2)
+    mixture = student.logaddexp(teacher) - math.log(2)
     return 0.5 * (reverse_kl(student, mixture) + reverse_kl(teacher, mixture))

@@ -6,17 +6,20 @@ gradient: `gate` detaches all that a rule sees, so no rule can get this wrong. A
 a time, so that its weights do not depend on how a batch is cut.
 """
 
-import inspect
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import inspect
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from sdar.ops.reduce import masked
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 
-Rule = Callable[..., Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rule: TypeAlias = "Callable[..., Tensor]"
 
 gates: Registry[Rule] = Registry("gate")
 
@@ -45,13 +48,13 @@ def gate(name: str, gap_BT: Tensor, read: Callable[[str], Tensor], **settings: f
 @gates.register("gap")
 def gap_sigmoid(gap_BT: Tensor, beta: float) -> Tensor:
     """sigmoid(beta * gap). Its slope in the gap is at most beta / 4. Source: default of arXiv 2605.15155."""
-    return torch.sigmoid(beta * gap_BT)
+    return (beta * gap_BT).sigmoid()
 
 
 @gates.register("constant")
 def constant(gap_BT: Tensor) -> Tensor:
     """1 everywhere, no gate at all; `gap` with beta 0 is 0.5 everywhere."""
-    return torch.ones_like(gap_BT)
+    return gap_BT.new_ones(gap_BT.shape)
 
 
 @gates.register("hard")
@@ -66,13 +69,13 @@ def student_entropy(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
 
     Source: the ablation of arXiv 2605.15155, which does not say how it scales h.
     """
-    return torch.sigmoid(beta * entropy_BT)
+    return (beta * entropy_BT).sigmoid()
 
 
 @gates.register("teacher-entropy")
 def teacher_entropy(gap_BT: Tensor, beta: float, teacher_entropy_BT: Tensor) -> Tensor:
     """sigmoid(-beta * h), h the teacher's entropy in nats: 0.5 where it is sure, less where not."""
-    return torch.sigmoid(-beta * teacher_entropy_BT)
+    return (-beta * teacher_entropy_BT).sigmoid()
 
 
 @gates.register("soft-or")
@@ -82,7 +85,7 @@ def soft_or(gap_BT: Tensor, beta: float, entropy_BT: Tensor) -> Tensor:
     u = 1 - exp(-h) is in [0, 1), so a larger gap never closes the gate. Where the student is sure, u = 0,
     this is `gap`. Source: the ablation of arXiv 2605.15155, which does not say how it scales the entropy h.
     """
-    return torch.sigmoid(beta * (1 - torch.exp(-entropy_BT) * (1 - gap_BT)))
+    return (beta * (1 - (-entropy_BT).exp() * (1 - gap_BT))).sigmoid()
 
 
 @gates.register("top-q")
@@ -91,7 +94,7 @@ def top_q(gap_BT: Tensor, top_share: float, taught_BT: Tensor) -> Tensor:
 
     The number of tokens is rounded up; of equal gaps the earlier token wins.
     """
-    order_BT = gap_BT.masked_fill(~taught_BT, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    order_BT = gap_BT.masked_fill(~taught_BT, -math.inf).argsort(dim=1, descending=True, stable=True)
     count_B1 = (top_share * taught_BT.sum(1, keepdim=True).double() - 1e-9).ceil()
     return (order_BT.argsort(dim=1) < count_B1).to(gap_BT.dtype)
 
@@ -103,12 +106,12 @@ def persistence(gap_BT: Tensor, beta: float, memory: float, turn_BT: Tensor, tau
     In the mean a token k places back has weight memory^k; with memory 0 this is `gap`.
     Source: after PCSD, arXiv 2608.01837, which adds a trend.
     """
-    return torch.sigmoid(beta * turn_mean(gap_BT, memory, turn_BT, taught_BT))
+    return (beta * turn_mean(gap_BT, memory, turn_BT, taught_BT)).sigmoid()
 
 
 def turn_mean(value_BT: Tensor, memory: float, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Mean over this and the earlier tokens of its turn, those k places back with weight memory^k."""
-    same_BT = F.pad(turn_BT[:, 1:] == turn_BT[:, :-1], (1, 0))
+    same_BT = _behind(turn_BT[:, 1:] == turn_BT[:, :-1], 1)
     keep_BT = memory * same_BT.to(value_BT.dtype)
     weight_BT = _scan(keep_BT, mask_BT.to(value_BT.dtype))
     return _scan(keep_BT, masked(value_BT, mask_BT)) / weight_BT.clamp(min=1)
@@ -118,7 +121,14 @@ def _scan(keep_BT: Tensor, value_BT: Tensor) -> Tensor:
     """y_t = keep_t y_(t-1) + value_t along the rows, in log2(T) steps; the first column keeps nothing."""
     shift = 1
     while shift < value_BT.shape[1]:
-        value_BT = value_BT + keep_BT * F.pad(value_BT[:, :-shift], (shift, 0))
-        keep_BT = keep_BT * F.pad(keep_BT[:, :-shift], (shift, 0))
+        value_BT = value_BT + keep_BT * _behind(value_BT[:, :-shift], shift)
+        keep_BT = keep_BT * _behind(keep_BT[:, :-shift], shift)
         shift *= 2
     return value_BT
+
+
+def _behind(value_BT: Tensor, zeros: int) -> Tensor:
+    """The columns behind so many columns of zeros."""
+    from torch.nn.functional import pad
+
+    return pad(value_BT, (zeros, 0))

@@ -1,12 +1,15 @@
 """Importance ratios and PPO clipping, token by token. All arguments broadcast; results have their shape."""
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from sdar.ops.reduce import masked
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are cut here before `exp`, so that a stray token gives a large number and not infinity."""
@@ -14,10 +17,10 @@ MAX_LOG_RATIO = 20.0
 
 def importance_ratio(logp: Tensor, old: Tensor, cap: float = MAX_LOG_RATIO) -> Tensor:
     """exp(min(logp - old, cap)): pi / pi_old, constant and without gradient above the cap."""
-    return torch.exp((logp - old).clamp(max=cap))
+    return (logp - old).clamp(max=cap).exp()
 
 
-Ratio = Callable[[Tensor, Tensor, Tensor], Tensor]
+Ratio: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 """(logp_BT, old_BT, mask_BT) -> the ratio that the policy term clips, with gradient."""
 
 ratios: Registry[Ratio] = Registry("ratio")
@@ -55,8 +58,8 @@ def ppo_clip(ratio: Tensor, adv: Tensor, low: float, high: float, dual: float) -
     max(-A r, -A clip(r, 1 - low, 1 + high)), and for A < 0 at most -A * dual.
     Sources: Schulman et al. 2017, arXiv 1707.06347; Ye et al. 2020, arXiv 1912.09729 (dual clip).
     """
-    loss = torch.maximum(-adv * ratio, -adv * ratio.clamp(1 - low, 1 + high))
-    return torch.where(adv < 0, torch.minimum(loss, -adv * dual), loss)
+    loss = (-adv * ratio).maximum(-adv * ratio.clamp(1 - low, 1 + high))
+    return loss.minimum(-adv * dual).where(adv < 0, loss)
 
 
 def is_clipped(ratio: Tensor, adv: Tensor, low: float, high: float, dual: float) -> Tensor:

@@ -4,13 +4,16 @@ A reduction turns per-token losses into the loss of one micro-batch. All but `mi
 counts of the whole optimizer batch, so the summed gradient does not depend on how the batch is cut.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sdar.errors import ConfigError
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Denominators(NamedTuple):
@@ -33,7 +36,7 @@ class WeightedSum(NamedTuple):
     weight: Tensor
 
 
-Reduction = Callable[[Tensor, Tensor, Denominators], Tensor]
+Reduction: TypeAlias = "Callable[[Tensor, Tensor, Denominators], Tensor]"
 reductions: Registry[Reduction] = Registry("reduction")
 
 

@@ -1,8 +1,13 @@
 """Numbers of a turn: what its tokens share."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sdar.ops.reduce import masked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def turn_average(value_BT: Tensor, turn_BT: Tensor, mask_BT: Tensor) -> Tensor:

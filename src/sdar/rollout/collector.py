@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
@@ -11,40 +10,13 @@ from sdar.errors import ConfigError
 from sdar.model.chat import Chat
 from sdar.rollout.agent import Dialogue, Episode
 from sdar.rollout.engine import Engine, Sampling
+from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
-from sdar.types import ContextMode, Group, Task, Trajectory
+from sdar.types import Group, Task, Trajectory
 
 D = TypeVar("D", bound=Dialogue)
 Progress = Callable[[int, int, int], None]
 """Told (episodes that have ended, all episodes, successes) after every turn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RolloutConfig:
-    """How episodes are played."""
-
-    context: ContextMode = ContextMode.TRANSCRIPT
-    """One growing sequence an episode, or a prompt of its own for each turn (the paper's way)."""
-    history: int = 2
-    """Past turns that a window prompt repeats."""
-    tasks_per_step: int = 8
-    """Tasks of one training step."""
-    group_size: int = 8
-    """Episodes of one task."""
-    temperature: float = 1.0
-    """Sampling temperature, which is also that of the log-probs that are trained on."""
-    max_tokens: int = 512
-    """Tokens of one completion."""
-    max_live: int = 256
-    """Episodes played side by side, and sequences the engine keeps; later ones start as earlier ones end."""
-
-    def __post_init__(self) -> None:
-        least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ConfigError(f"rollout.{name} must be at least {value}, not {getattr(self, name)}")
-        if self.temperature <= 0:
-            raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")
 
 
 class Rounds(ABC, Generic[D]):

@@ -15,8 +15,9 @@ import httpx
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError, DataError
 from sdar.rollout.agent import Dialogue
-from sdar.rollout.collector import RolloutConfig, Rounds
+from sdar.rollout.collector import Rounds
 from sdar.rollout.engine import Sampling
+from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
 from sdar.types import Completion, Message, StopReason, Task
 

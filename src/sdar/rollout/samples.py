@@ -6,20 +6,13 @@ Only the teachers' prompts are tokenised here: a body is made of the tokens of t
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
+from sdar.rollout.settings import Overflow
 from sdar.rollout.views import TeacherContext, Views, views
 from sdar.skills.context import prepend
 from sdar.types import ContextMode, Group, Message, Trajectory, Turn
-
-
-class Overflow(StrEnum):
-    """What happens to a teacher's prompt over its budget or the context: an error, or no such teacher."""
-
-    RAISE = "raise"
-    DROP = "drop"
 
 
 @dataclass(frozen=True, slots=True)

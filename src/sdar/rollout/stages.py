@@ -6,7 +6,7 @@ on the rank or on chance. It may leave out groups, or add `facts` to trajectorie
 
 from collections.abc import Callable, Iterable, Sequence
 
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 from sdar.types import Group
 
 Stage = Callable[[Sequence[Group]], list[Group]]

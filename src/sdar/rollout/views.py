@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 from sdar.skills.context import SkillContext
 from sdar.types import Group, Trajectory, Turn
 

@@ -43,7 +43,7 @@ class Episode:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Episode":
-        """From `sdar.runlog.trajectory_record`."""
+        """From `sdar.runs.rundir.trajectory_record`."""
         turns = record["turns"]
         valid = [turn for turn in turns if turn["valid"] and words(turn["action"])]
         return cls(

@@ -25,7 +25,7 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 def distil(records: Iterable[Mapping[str, Any]], name: str) -> SkillBank:
     """A bank with a general skill and one for each kind of task in `records`.
 
-    `records` are those of `sdar.runlog.read_trajectories`. Raises `DataError` when there is none.
+    `records` are those of `sdar.runs.rundir.read_trajectories`. Raises `DataError` when there is none.
     """
     episodes = [Episode.read(record) for record in records]
     if not episodes:

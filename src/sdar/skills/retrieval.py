@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sdar.errors import ConfigError, suggest
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 from sdar.skills.bank import Skill, SkillBank
 from sdar.types import Task
 

@@ -38,7 +38,7 @@ class _Count:
 
 
 def skill_stats(episodes: Iterable[Mapping[str, Any]]) -> list[SkillStats]:
-    """The statistics of every skill that was seen, by name, from the records of `sdar.runlog.read_episodes`.
+    """The statistics of every skill that was seen, by name, from a run's episode records.
 
     Kinds in which every episode saw the skill, or none, say nothing about success without it. Episodes of one
     run are compared, not the same episode with and without: a description, not a test.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdar.config import read_toml
 from sdar.errors import ConfigError, suggest
+from sdar.settings.config import read_toml
 
 Table = Mapping[str, Any]
 

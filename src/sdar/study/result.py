@@ -14,19 +14,12 @@ from typing import Any
 import numpy as np
 
 import sdar
-from sdar.config import read_toml
 from sdar.envs.base import Panel
 from sdar.errors import DataError
-from sdar.results import EvalResult, Outcome
-from sdar.runlog import (
-    RunDir,
-    read_evals,
-    read_metrics,
-    read_trajectories,
-    trajectory_steps,
-    versions,
-    write_atomic,
-)
+from sdar.evaluation.results import EvalResult, Outcome
+from sdar.runs.files import write_atomic
+from sdar.runs.rundir import RunDir, read_evals, read_metrics, read_trajectories, trajectory_steps, versions
+from sdar.settings.config import read_toml
 from sdar.study.plan import Planned
 
 FORMAT = 1
@@ -138,7 +131,7 @@ def read_results(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def eval_result(result: Mapping[str, Any], panel: Panel) -> EvalResult:
-    """The final evaluation of a run, for `sdar.compare`. Raises `DataError` when it was on another panel."""
+    """The final evaluation of a run, to compare. Raises `DataError` when it was on another panel."""
     last, played = result["last"], result["panel"]
     if played["fingerprint"] != panel.fingerprint:
         raise DataError(f"{result['name']} was not evaluated on this version of panel {panel.name}")

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from sdar.errors import DataError
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.study.plan import Plan, Planned, flags
 from sdar.study.result import is_complete, provenance, read_results, summarise, write_result
 from sdar.trainer.interrupt import graceful

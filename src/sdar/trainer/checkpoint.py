@@ -24,28 +24,15 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-from sdar.errors import CheckpointError, ConfigError
+from sdar.errors import CheckpointError
 from sdar.model.policy import Policy
+from sdar.trainer.average import Average
 from sdar.trainer.distributed import World
-from sdar.trainer.teachers import Average
+from sdar.trainer.settings import CheckpointConfig
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
 _TRAINABLE = StateDictOptions(ignore_frozen_params=True, strict=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """When checkpoints are written and how many stay."""
-
-    every: int = 10
-    """Training steps from one checkpoint to the next; the last step always has one."""
-    keep: int = 2
-    """Newest checkpoints that are kept."""
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.keep < 1:
-            raise ConfigError("checkpoint.every and checkpoint.keep must be at least 1")
 
 
 def step_of(path: Path) -> int:

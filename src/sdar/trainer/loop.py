@@ -8,68 +8,35 @@ observed with each skill are the whole state.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from torch.optim import Optimizer
 
-from sdar.advantages import AdvantageConfig, advantages
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
 from sdar.model.policy import Policy
+from sdar.objectives.advantages import AdvantageConfig, advantages
 from sdar.objectives.base import Stream
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
-from sdar.rollout.samples import Overflow, SampleReport, build_samples
-from sdar.rollout.stages import run_stages, stages
+from sdar.rollout.samples import SampleReport, build_samples
+from sdar.rollout.stages import run_stages
 from sdar.rollout.views import Views
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.skills.context import SkillContext
+from sdar.trainer.average import Average
 from sdar.trainer.batch import Batch, step_inputs
 from sdar.trainer.checkpoint import Checkpoints, latest, read_returns
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.record import take_notes
+from sdar.trainer.settings import OldLogps, TrainConfig
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock, Tally
-from sdar.trainer.teachers import Average
 from sdar.trainer.weight_sync import sync_weights
 from sdar.types import Group, Task, Trajectory
-
-
-class OldLogps(StrEnum):
-    """Where the log-probs of the behaviour policy come from."""
-
-    ROLLOUT = "rollout"
-    RECOMPUTE = "recompute"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """The course of a run."""
-
-    steps: int = 60
-    """Training steps."""
-    seed: int = 0
-    """Decides tasks, sampling and shuffling."""
-    eval_every: int = 10
-    """Training steps between two evaluations; 0 evaluates only before the first step and after the last."""
-    old_logps: OldLogps = OldLogps.ROLLOUT
-    """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
-    teacher_overflow: Overflow = Overflow.RAISE
-    """A teacher's prompt over its budget or the context is an error, or that sample has no such teacher."""
-    stages: tuple[str, ...] = ()
-    """What is done with the groups between rollout and learning, in order; `sdar list stages` names it."""
-    record: int = 8
-    """Trajectories whose tokens and streams are kept each step."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"train.steps must be at least 1, not {self.steps}")
-        for name in self.stages:
-            stages[name]
 
 
 class Progress(Protocol):

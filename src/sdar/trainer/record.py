@@ -7,7 +7,7 @@ import torch
 
 from sdar.model.chat import Chat
 from sdar.objectives.base import Stream
-from sdar.runlog import Notes
+from sdar.runs.records import Notes
 from sdar.trainer.batch import Batch
 from sdar.trainer.step import Learned
 from sdar.types import ContextMode, Trajectory

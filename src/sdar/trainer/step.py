@@ -18,9 +18,9 @@ from sdar.errors import ConfigError
 from sdar.model.logprobs import TokenScores
 from sdar.model.policy import Policy
 from sdar.objectives.base import Objective, Stream
-from sdar.schedules import Shape
 from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
 from sdar.trainer.distributed import World, full
+from sdar.trainer.settings import OptimConfig
 from sdar.trainer.tally import Tally
 from sdar.trainer.teachers import Teacher, Weights
 
@@ -30,47 +30,6 @@ Told = Callable[[int, int], None]
 
 def silent(done: int, total: int) -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW and how a step's samples are cut."""
-
-    lr: float = 3e-4
-    """Largest learning rate."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of the moments."""
-    warmup_steps: int = 0
-    """Training steps over which the learning rate rises linearly."""
-    schedule: Shape = Shape.CONSTANT
-    """How it falls to 0 after the warm-up: constant (not at all), linear, cosine or warm-down."""
-    max_grad_norm: float = 1.0
-    """Gradients with a larger norm are scaled down to it; 0 is no limit."""
-    mini_batch: int = 0
-    """Samples for one optimizer update, about; 0 makes one update of the whole step."""
-    micro_tokens: int = 8192
-    """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
-
-    def __post_init__(self) -> None:
-        if self.lr < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
-            raise ConfigError("optim.lr, optim.weight_decay and optim.max_grad_norm must not be negative")
-        if self.micro_tokens < 1 or self.mini_batch < 0 or self.warmup_steps < 0:
-            raise ConfigError(
-                "optim.micro_tokens must be positive; mini_batch and warmup_steps must not be negative"
-            )
-
-    def lr_at(self, step: int, steps: int) -> float:
-        """Learning rate of training step `step`, from 1 to `steps`.
-
-        >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Shape.LINEAR).lr_at(1, 6)
-        0.5
-        """
-        if step <= self.warmup_steps:
-            return self.lr * step / self.warmup_steps
-        left = (steps - step + 1) / max(1, steps - self.warmup_steps)
-        return self.lr * self.schedule.left(left)
 
 
 def make_optimizer(policy: Policy, config: OptimConfig) -> torch.optim.AdamW:

@@ -4,20 +4,21 @@ A `TeacherConfig` makes a `Teacher`, which says what to score with, whether to s
 and what to do after one.
 """
 
+from __future__ import annotations
+
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import Tensor
-from torch.distributed.tensor import DTensor
+from typing import TYPE_CHECKING, ClassVar
 
 from sdar.errors import ConfigError
-from sdar.model.policy import Policy
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
+
+if TYPE_CHECKING:
+    from sdar.model.policy import Policy
+    from sdar.trainer.average import Average
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Weights:
     context: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @classmethod
-    def frozen(cls, policy: Policy) -> "Weights":
+    def frozen(cls, policy: Policy) -> Weights:
         """`policy` as it is now: a copy, or the policy itself with its adapters off.
 
         Call it before sharding, and shard a copy (`is_copy`) likewise.
@@ -42,42 +43,6 @@ class Weights:
     def is_copy(self) -> bool:
         """Whether it has weights of its own."""
         return self.context is nullcontext
-
-
-class Average:
-    """An exponential moving average of a policy's trained weights; each rank averages its own shards."""
-
-    def __init__(self, policy: Policy, decay: float) -> None:
-        """Start from the present weights; call it after sharding and outside a forward pass."""
-        self._decay = decay
-        self._live = {name: p for name, p in policy.named_parameters() if p.requires_grad}
-        self.tensors: Mapping[str, Tensor] = {name: p.detach().clone() for name, p in self._live.items()}
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Average <- decay * average + (1 - decay) * weights."""
-        for live, mean in self._pairs():
-            mean.lerp_(live, 1 - self._decay)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Inside the block the policy has the averaged weights; its own come back bit for bit."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for live, mean in self._pairs():
-            kept = live.clone()
-            live.copy_(mean)
-            mean.copy_(kept)
-
-    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for name, live in self._live.items():
-            yield _local(live.detach()), _local(self.tensors[name])
 
 
 @dataclass(frozen=True)
@@ -99,6 +64,8 @@ class Parts:
     policy: Policy
     reference: Weights | None
     """The frozen initial policy, where it is kept."""
+    average: Callable[[float], Average]
+    """A moving average of the policy with this decay, from its present weights on."""
     load: Callable[[str], Policy]
     """A frozen model from a directory or hub name; `ConfigError` if its tokens are not the policy's."""
 
@@ -158,7 +125,7 @@ class MovingAverage(TeacherConfig):
 
     def make(self, parts: Parts) -> Teacher:
         """The policy with other weights in it while it scores."""
-        average = Average(parts.policy, self.decay)
+        average = parts.average(self.decay)
         return Teacher(Weights(parts.policy, average.in_place), average=average)
 
 
@@ -185,8 +152,3 @@ class SecondModel(TeacherConfig):
     def make(self, parts: Parts) -> Teacher:
         """The other model, frozen."""
         return Teacher(Weights(parts.load(self.path)))
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This rank's shard of a tensor, sharing its memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

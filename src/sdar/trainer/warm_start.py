@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,50 +21,20 @@ from transformers import PreTrainedTokenizerBase
 
 import sdar
 from sdar.envs.base import EnvSpec
-from sdar.errors import ConfigError
 from sdar.model.chat import Chat
-from sdar.model.embedded import EmbeddedConfig, build_model, build_tokenizer
+from sdar.model.embedded import build_model, build_tokenizer
 from sdar.model.load import save_model
 from sdar.model.policy import Packed, Policy
-from sdar.paths import data_dir
 from sdar.rollout.agent import Episode
-from sdar.rollout.collector import RolloutConfig
 from sdar.rollout.samples import Sample, build_samples
+from sdar.rollout.settings import RolloutConfig
+from sdar.runs.paths import data_dir
 from sdar.skills.context import SkillContext
+from sdar.trainer.settings import WarmStartConfig
 from sdar.types import Completion, Group, StopReason, Task, Trajectory
 
 Progress = Callable[[int, int, float], None]
 """Told (steps done, all steps, loss)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WarmStartConfig:
-    """How the embedded model is made."""
-
-    model: EmbeddedConfig = field(default_factory=EmbeddedConfig)
-    """Shape of the model."""
-    steps: int = 600
-    """Optimizer updates."""
-    demonstrations: int = 16
-    """Demonstrations in one update; half of them show skills."""
-    lr: float = 4e-3
-    """Largest learning rate; it rises over the first twentieth of the updates and then falls linearly."""
-    skilled_expert: str = "explorer"
-    """Expert of the demonstrations with skills."""
-    skilled_noise: float = 0.05
-    """Share of wrong steps in demonstrations with skills."""
-    plain_expert: str = "wanderer"
-    """Expert of the demonstrations without skills."""
-    plain_noise: float = 0.42
-    """Share of wrong steps in demonstrations without skills."""
-    text_weight: float = 0.3
-    """Weight of what the environment says, against 1 for what the expert says."""
-    seed: int = 0
-    """Decides weights, tasks and mistakes."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.demonstrations < 2:
-            raise ConfigError("warm_start.steps must be at least 1 and warm_start.demonstrations at least 2")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from sdar.errors import ConfigError
-from sdar.runlog import write_atomic
+from sdar.runs.files import write_atomic
 from sdar.viewer.library import Library
 from sdar.viewer.server import assets
 

@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from sdar.errors import DataError
-from sdar.runlog import RunDir, trajectory_steps
-from sdar.values import by_path
+from sdar.runs.rundir import RunDir, trajectory_steps
+from sdar.settings.values import by_path
 
 Record = dict[str, Any]
 Stamp = tuple[int, int, int]
@@ -25,7 +25,7 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 class Index:
     """The episodes and metrics of a run that may still be going on. Threads may share it.
 
-    `rows` is one short record for each episode, step after step: that of `sdar.runlog.episode_record`, with
+    `rows` is one short record for each episode, step after step: see `sdar.runs.records`, with
     its `step`, its `goal`, and its `place`, the line of its trajectory in the step's file, or None where only
     the short record was kept. `lines` are the metrics, one object a step. Both only grow, unless `generation`
     rises: then what was read before is no longer true, as after a resume from an older step.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdar.errors import DataError
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.viewer.index import Index
 
 _IGNORED = ("name", "out")

@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
-from sdar.model.load import ModelConfig, add_lora, load_model, load_tokenizer, save_model
+from sdar.model.load import add_lora, compute_dtype, load_model, load_tokenizer, save_model
 from sdar.model.policy import Packed, Policy, fsdp_units
+from sdar.model.settings import ModelConfig
 from sdar.types import Message
 
 PACK = Packed.from_sequences([([5, 6, 7, 8, 9], [1, 2, 4])])
@@ -41,7 +42,7 @@ def test_round_trip(saved: Path) -> None:
 
 def test_a_copy_that_generates_may_be_half_precision(saved: Path) -> None:
     config = ModelConfig(dtype="bfloat16")
-    model = load_model(config, saved, "cpu", param_dtype=config.compute_dtype)
+    model = load_model(config, saved, "cpu", param_dtype=compute_dtype(config))
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
 
 

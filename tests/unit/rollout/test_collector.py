@@ -6,10 +6,11 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from sdar.envs.toy import ToySpec
 from sdar.errors import ConfigError, ContextOverflow
 from sdar.model.chat import Chat
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Sampling
 from sdar.rollout.engines.hf import HFEngine
 from sdar.rollout.engines.scripted import ScriptedEngine
+from sdar.rollout.settings import RolloutConfig
 from sdar.types import ContextMode, EndReason
 
 SPEC = ToySpec(max_turns=4)

@@ -14,11 +14,11 @@ from sdar.cli import main
 from sdar.envs.base import Panel
 from sdar.envs.toy import ToySpec
 from sdar.errors import ConfigError, ContextOverflow, DataError
-from sdar.evaluate import EvalConfig, evaluate
-from sdar.results import EvalResult
-from sdar.rollout.collector import RolloutConfig
+from sdar.evaluation.evaluate import EvalConfig, evaluate
+from sdar.evaluation.results import EvalResult
 from sdar.rollout.endpoint import ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.engine import Sampling
+from sdar.rollout.settings import RolloutConfig
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import retrievals

@@ -7,9 +7,10 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from sdar.envs.toy import ToySpec
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engines.hf import HFEngine
-from sdar.rollout.samples import Overflow, Sample, build_samples
+from sdar.rollout.samples import Sample, build_samples
+from sdar.rollout.settings import Overflow, RolloutConfig
 from sdar.rollout.views import Views
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext

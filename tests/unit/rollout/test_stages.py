@@ -4,7 +4,7 @@ import pytest
 
 from sdar.errors import ConfigError
 from sdar.rollout.stages import run_stages
-from sdar.trainer.loop import TrainConfig
+from sdar.trainer.settings import TrainConfig
 from sdar.types import (
     Completion,
     ContextMode,

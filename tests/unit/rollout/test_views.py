@@ -11,9 +11,10 @@ from sdar.envs.toy import ToySpec
 from sdar.errors import ConfigError, ContextOverflow
 from sdar.model.chat import Chat
 from sdar.objectives import objectives
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engines.scripted import ScriptedEngine
-from sdar.rollout.samples import Overflow, build_samples
+from sdar.rollout.samples import build_samples
+from sdar.rollout.settings import Overflow, RolloutConfig
 from sdar.rollout.views import Note, Views, ViewsConfig, advise, register, views
 from sdar.types import (
     Completion,

@@ -8,7 +8,8 @@ import pytest
 
 from sdar.cli import main
 from sdar.errors import DataError
-from sdar.runlog import Notes, RunDir, trajectory_record
+from sdar.runs.records import Notes, trajectory_record
+from sdar.runs.rundir import RunDir
 from sdar.skills.abstraction import Abstraction, Episode, longest_common, progress
 from sdar.skills.bank import SkillBank, find_problems
 from sdar.skills.distil import distil
@@ -147,9 +148,9 @@ def test_experts_of_three_environments_teach_their_plan(expert_records: Any) -> 
 
 @pytest.fixture
 def expert_records() -> Any:
-    from sdar.config import Layer
     from sdar.recipe import load_config
     from sdar.rollout.experts import ExpertCollector
+    from sdar.settings.config import Layer
 
     def play(env: str, expert: str) -> list[dict[str, Any]]:
         spec = load_config([Layer("test", {"env": {"name": env}})]).env

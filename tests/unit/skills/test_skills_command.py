@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdar.cli import main
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.skills.bank import SkillBank
 from sdar.types import Completion, ContextMode, EndReason, Observation, StopReason, Task, Trajectory, Turn
 

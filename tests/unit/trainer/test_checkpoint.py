@@ -6,9 +6,10 @@ from tests.tiny import tiny_model
 
 from sdar.errors import CheckpointError, ConfigError
 from sdar.model.policy import Policy
-from sdar.trainer.checkpoint import CheckpointConfig, Checkpoints, complete, latest, step_of
+from sdar.trainer.checkpoint import Checkpoints, complete, latest, step_of
 from sdar.trainer.distributed import World, full, shard
-from sdar.trainer.step import OptimConfig, make_optimizer
+from sdar.trainer.settings import CheckpointConfig, OptimConfig
+from sdar.trainer.step import make_optimizer
 
 
 def parts(world: World, hidden: int = 32) -> tuple[Policy, torch.optim.Optimizer]:

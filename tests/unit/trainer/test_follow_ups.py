@@ -18,8 +18,8 @@ from sdar.objectives.pcsd import PCSD
 from sdar.objectives.sdar import SDAR
 from sdar.objectives.step_opsd import StepOPSD
 from sdar.ops.turns import turn_average
-from sdar.rollout.collector import RolloutConfig
-from sdar.runlog import read_metrics, read_trajectories
+from sdar.rollout.settings import RolloutConfig
+from sdar.runs.rundir import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
 from sdar.types import ContextMode
 

@@ -11,9 +11,9 @@ from tests.tiny import tiny_tokenizer
 from sdar.model.chat import Chat
 from sdar.objectives.base import Stream
 from sdar.objectives.sdar import SDAR
-from sdar.rollout.collector import RolloutConfig
 from sdar.rollout.samples import Sample
-from sdar.runlog import read_trajectories
+from sdar.rollout.settings import RolloutConfig
+from sdar.runs.rundir import read_trajectories
 from sdar.trainer.batch import Batch
 from sdar.trainer.distributed import World
 from sdar.trainer.record import token_streams

@@ -13,10 +13,11 @@ from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.objectives.opsd import OPSD
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.samples import Sample
-from sdar.schedules import Shape
+from sdar.settings.schedules import Shape
 from sdar.trainer.batch import Batch, pack
 from sdar.trainer.distributed import World, full, shard
-from sdar.trainer.step import Learner, OptimConfig, make_optimizer
+from sdar.trainer.settings import OptimConfig
+from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Weights
 
 BODY = 12

@@ -11,9 +11,9 @@ from tests.runs import tiny_trainer
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.rollout.stages import stages
 from sdar.rollout.views import Note, TeacherContext, View, views
-from sdar.runlog import read_metrics, read_trajectories
+from sdar.runs.rundir import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
-from sdar.trainer.step import OptimConfig
+from sdar.trainer.settings import OptimConfig
 from sdar.trainer.teachers import Live, StartOfStep, TeacherConfig
 from sdar.types import Group
 

@@ -10,13 +10,14 @@ from tests.runs import timeless, tiny_trainer
 from tests.tiny import tiny_model, tiny_tokenizer
 from tests.unit.trainer.test_step import make, weights
 
-from sdar.build import check_teacher
+from sdar.build.learner import check_teacher
 from sdar.errors import ConfigError
 from sdar.model.load import save_model
 from sdar.model.policy import Policy
 from sdar.objectives.base import LossInputs, LossOutput, Stream
 from sdar.objectives.sdar import SDAR
-from sdar.runlog import read_metrics
+from sdar.runs.rundir import read_metrics
+from sdar.trainer.average import Average
 from sdar.trainer.batch import Batch, mini_batches
 from sdar.trainer.distributed import World, full
 from sdar.trainer.step import Learner
@@ -31,6 +32,7 @@ def taught(world: World, config: TeacherConfig, lora: bool = False, **optim: int
     parts = Parts(
         policy=learner.policy,
         reference=learner.reference,
+        average=lambda decay: Average(learner.policy, decay),
         load=lambda path: Policy(tiny_model(seed=int(path))),
     )
     return replace(learner, teacher=config.make(parts)), batch

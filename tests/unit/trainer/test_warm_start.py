@@ -9,14 +9,17 @@ from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.toy import ToySpec
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
-from sdar.model.embedded import EmbeddedConfig, build_model, build_tokenizer
-from sdar.model.load import ModelConfig, load_model, load_tokenizer
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.model.embedded import build_model, build_tokenizer
+from sdar.model.load import load_model, load_tokenizer
+from sdar.model.settings import EmbeddedConfig, ModelConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Sampling
 from sdar.rollout.engines.hf import HFEngine
+from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import Detail, SkillContext, SkillsConfig
 from sdar.skills.retrieval import ByKind, Nothing, RandomKind
-from sdar.trainer.warm_start import WarmStart, WarmStartConfig, _pack
+from sdar.trainer.settings import WarmStartConfig
+from sdar.trainer.warm_start import WarmStart, _pack
 
 SMALL = EmbeddedConfig(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=1, num_kv_heads=1)
 CPU = torch.device("cpu")

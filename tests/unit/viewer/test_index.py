@@ -8,7 +8,7 @@ import pytest
 from tests.viewed import add_step, view_run
 
 from sdar.errors import DataError
-from sdar.runlog import RunDir
+from sdar.runs.rundir import RunDir
 from sdar.viewer.index import Index
 
 

@@ -26,8 +26,8 @@ from sdar.envs.alfworld.text import Rules
 from sdar.envs.alfworld.textworld import TextWorldEpisode
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, Size, envs
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
-from sdar.values import check_choices, check_least
 
 
 class EngineName(StrEnum):

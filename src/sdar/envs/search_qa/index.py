@@ -11,12 +11,9 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from filelock import FileLock
-
 from sdar.envs.search_qa.passages import read_corpus, write_passages
 from sdar.envs.search_qa.retrieval import Passage
-from sdar.paths import data_dir
-from sdar.progress import display
+from sdar.runs.paths import data_dir
 
 FORMAT = 1
 
@@ -39,6 +36,8 @@ def open_index(
     place = data_dir() / "search_qa" / f"{kind}-{name}"
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
+        from filelock import FileLock
+
         with FileLock(f"{place}.lock"):
             if not place.is_dir():
                 _build(corpus, place, build)
@@ -46,6 +45,8 @@ def open_index(
 
 
 def _build(corpus: Path, place: Path, build: Callable[[Iterable[Passage], Path], None]) -> None:
+    from sdar.runs.progress import display
+
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

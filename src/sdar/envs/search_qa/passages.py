@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, overload
 
-import numpy as np
-
 from sdar.envs.search_qa.retrieval import Passage
 from sdar.errors import DataError
 
@@ -71,6 +69,8 @@ def write_passages(directory: Path, passages: Iterable[Passage]) -> Iterator[Pas
             end += file.write(line + b"\n")
             ends.append(end)
             yield passage
+    import numpy as np
+
     np.save(directory / _ENDS, np.array(ends, np.int64))
 
 
@@ -78,6 +78,8 @@ class PassageStore(Sequence[Passage]):
     """The passages that `write_passages` wrote, read from the mapped file when they are asked for."""
 
     def __init__(self, directory: Path) -> None:
+        import numpy as np
+
         self._ends = np.load(directory / _ENDS, mmap_mode="r")
         with (directory / _TEXTS).open("rb") as file:
             empty = not file.seek(0, io.SEEK_END)

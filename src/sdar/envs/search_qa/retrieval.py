@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sdar.errors import DataError, SdarError
-from sdar.registry import Registry
+from sdar.settings.registry import Registry
 
 _LOG = logging.getLogger(__name__)
 _CACHED = 200_000

@@ -38,8 +38,8 @@ from sdar.envs.search_qa.retrieval import (
     retrievers,
 )
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
-from sdar.values import check_choices, check_least
 
 
 class Information(StrEnum):

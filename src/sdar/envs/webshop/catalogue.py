@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdar.envs.webshop.nouns import NOUN_TABLE, guess_nouns
-from sdar.envs.webshop.search import Index
 from sdar.errors import DataError
+
+if TYPE_CHECKING:
+    from sdar.envs.webshop.search import Index
 
 RESULTS = 50
 """Products that a search returns at most."""
@@ -97,8 +99,10 @@ class Catalogue:
         return self.products[self.place[asin]]
 
     @cached_property
-    def index(self) -> Index:
+    def index(self) -> "Index":
         """The search index; built when it is first used."""
+        from sdar.envs.webshop.search import Index
+
         return Index(list(self.place), (product.document for product in self.products))
 
     def search(self, query: str) -> tuple[Product, ...]:

@@ -5,14 +5,20 @@ single precision, leaves out the constant factor (k1 + 1), and breaks ties; the 
 products sorted by asin at equal scores. The query is a bag of words: a word that occurs twice counts twice.
 """
 
+from __future__ import annotations
+
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from sdar.envs.lucene.analysis import analyze
+from sdar.text.analysis import analyze
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 
 K1, B = np.float32(0.9), np.float32(0.4)
 """The parameters of the official index."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from numpy.random import RandomState
-
 from sdar.envs.tasks import LazyTasks, joined
 from sdar.envs.webshop.catalogue import Catalogue, open_catalogue
 from sdar.envs.webshop.generate import open_generated
@@ -105,6 +103,8 @@ def official_train(shop: Shop, seed: int) -> Sequence[Task]:
 
 def official_panel(shop: Shop, seed: int) -> Sequence[Task]:
     """What the published training is first evaluated on: each worker's own draw from its own first 500."""
+    from numpy.random import RandomState
+
     workers = range(OFFICIAL_PANEL)
     ranks = RandomState(seed).choice(range(OFFICIAL_HELD_OUT), size=OFFICIAL_PANEL, replace=False)
     parts = []

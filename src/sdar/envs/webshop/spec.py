@@ -26,8 +26,8 @@ from sdar.envs.webshop.shop import (
     spread_tasks,
 )
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
-from sdar.values import check_choices, check_least
 
 _PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _GENERATED = Shop("", 1000)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sdar.envs.lucene.analysis import analyze
-from sdar.envs.lucene.stemming import stem
+from sdar.text.analysis import analyze
+from sdar.text.stemming import stem
 
 
 @pytest.mark.parametrize(

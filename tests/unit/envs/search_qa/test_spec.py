@@ -12,8 +12,9 @@ from sdar.envs.search_qa.retrieval import Cached, Passage, RetrievalError
 from sdar.envs.search_qa.spec import SearchQASpec
 from sdar.errors import ConfigError, DataError
 from sdar.model.chat import Chat
-from sdar.rollout.collector import Collector, RolloutConfig
+from sdar.rollout.collector import Collector
 from sdar.rollout.engines.scripted import ScriptedEngine
+from sdar.rollout.settings import RolloutConfig
 
 
 @pytest.fixture

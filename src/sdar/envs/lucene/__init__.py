@@ -1,1 +1,0 @@
-"""How Lucene reads text: what WebShop and Search-QA search by."""

@@ -1,0 +1,98 @@
+"""Plays a fixed panel of tasks. No torch: whatever collects episodes can be evaluated."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sdar.envs.base import Panel
+from sdar.errors import ConfigError
+from sdar.evaluation.results import EvalResult, Outcome
+from sdar.rollout.engine import Sampling
+from sdar.types import Group, Task
+
+T = TypeVar("T")
+
+OnProgress = Callable[[int, int, int], None]
+"""(episodes done, episodes in all, successes so far)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """How the policy is evaluated."""
+
+    panel: str = ""
+    """Fixed panel of tasks; empty: the environment's first one."""
+    samples: int = 1
+    """Episodes of each task."""
+    temperature: float = 0.4
+    """Of the sampling; 0 is greedy."""
+    seed: int = 0
+    """Decides the sampling, together with task, episode and turn."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"eval.samples must be at least 1, not {self.samples}")
+        if self.temperature < 0:
+            raise ConfigError(f"eval.temperature must not be negative, not {self.temperature}")
+
+
+class Collects(Protocol):
+    """Plays episodes; `sdar.rollout.collector.Collector` is one."""
+
+    def collect(
+        self,
+        tasks: Sequence[Task],
+        group_size: int,
+        seed: int,
+        sampling: Sampling | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[Group]:
+        """`group_size` episodes of each task, in order."""
+
+
+class Ranks(Protocol):
+    """The processes that share the work; `sdar.trainer.distributed.World` is one."""
+
+    @property
+    def rank(self) -> int:
+        """This process."""
+
+    @property
+    def size(self) -> int:
+        """All of them."""
+
+    def gather(self, item: T) -> list[T]:
+        """The `item` of every rank, in rank order, on every rank."""
+
+
+def evaluate(
+    panel: Panel,
+    collector: Collects,
+    config: EvalConfig,
+    *,
+    max_tokens: int = Sampling.max_tokens,
+    skills: str = "",
+    ranks: Ranks | None = None,
+    on_progress: OnProgress | None = None,
+) -> EvalResult:
+    """Play every task of `panel` `config.samples` times.
+
+    `max_tokens` bounds a completion; `skills` names the rule of the skills that `collector` shows to the
+    student. With `ranks`, each plays its share; all return the same result, whatever their number.
+    """
+    rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
+    sampling = Sampling(temperature=config.temperature, max_tokens=max_tokens)
+    tasks = list(panel.tasks)
+    groups = collector.collect(tasks[rank::size], config.samples, config.seed, sampling, on_progress)
+    mine = [Outcome.of(group) for group in groups]
+    shares = [mine] if ranks is None else ranks.gather(mine)
+    outcomes = {outcome.task: outcome for share in shares for outcome in share}
+    return EvalResult(
+        panel=panel.name,
+        fingerprint=panel.fingerprint,
+        samples=config.samples,
+        temperature=config.temperature,
+        seed=config.seed,
+        skills=skills,
+        outcomes=tuple(outcomes[task.id] for task in tasks),
+    )

@@ -1,0 +1,42 @@
+"""Settings of rollouts. No torch."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sdar.errors import ConfigError
+from sdar.types import ContextMode
+
+
+class Overflow(StrEnum):
+    """What happens to a teacher's prompt over its budget or the context: an error, or no such teacher."""
+
+    RAISE = "raise"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How episodes are played."""
+
+    context: ContextMode = ContextMode.TRANSCRIPT
+    """One growing sequence an episode, or a prompt of its own for each turn (the paper's way)."""
+    history: int = 2
+    """Past turns that a window prompt repeats."""
+    tasks_per_step: int = 8
+    """Tasks of one training step."""
+    group_size: int = 8
+    """Episodes of one task."""
+    temperature: float = 1.0
+    """Sampling temperature, which is also that of the log-probs that are trained on."""
+    max_tokens: int = 512
+    """Tokens of one completion."""
+    max_live: int = 256
+    """Episodes played side by side, and sequences the engine keeps; later ones start as earlier ones end."""
+
+    def __post_init__(self) -> None:
+        least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ConfigError(f"rollout.{name} must be at least {value}, not {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")

@@ -1,0 +1,1 @@
+"""Text as searchers read it: Lucene's analysis, and sentences as vectors. Knows no environment."""

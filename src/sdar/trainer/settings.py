@@ -1,0 +1,128 @@
+"""Settings of training: the course of a run, the optimizer, checkpoints, the warm start. No torch."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sdar.errors import ConfigError
+from sdar.model.settings import EmbeddedConfig
+from sdar.rollout.settings import Overflow
+from sdar.rollout.stages import stages
+from sdar.settings.schedules import Shape
+
+
+class OldLogps(StrEnum):
+    """Where the log-probs of the behaviour policy come from."""
+
+    ROLLOUT = "rollout"
+    RECOMPUTE = "recompute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The course of a run."""
+
+    steps: int = 60
+    """Training steps."""
+    seed: int = 0
+    """Decides tasks, sampling and shuffling."""
+    eval_every: int = 10
+    """Training steps between two evaluations; 0 evaluates only before the first step and after the last."""
+    old_logps: OldLogps = OldLogps.ROLLOUT
+    """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
+    teacher_overflow: Overflow = Overflow.RAISE
+    """A teacher's prompt over its budget or the context is an error, or that sample has no such teacher."""
+    stages: tuple[str, ...] = ()
+    """What is done with the groups between rollout and learning, in order; `sdar list stages` names it."""
+    record: int = 8
+    """Trajectories whose tokens and streams are kept each step."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"train.steps must be at least 1, not {self.steps}")
+        for name in self.stages:
+            stages[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and how a step's samples are cut."""
+
+    lr: float = 3e-4
+    """Largest learning rate."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the moments."""
+    warmup_steps: int = 0
+    """Training steps over which the learning rate rises linearly."""
+    schedule: Shape = Shape.CONSTANT
+    """How it falls to 0 after the warm-up: constant (not at all), linear, cosine or warm-down."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it; 0 is no limit."""
+    mini_batch: int = 0
+    """Samples for one optimizer update, about; 0 makes one update of the whole step."""
+    micro_tokens: int = 8192
+    """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
+
+    def __post_init__(self) -> None:
+        if self.lr < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
+            raise ConfigError("optim.lr, optim.weight_decay and optim.max_grad_norm must not be negative")
+        if self.micro_tokens < 1 or self.mini_batch < 0 or self.warmup_steps < 0:
+            raise ConfigError(
+                "optim.micro_tokens must be positive; mini_batch and warmup_steps must not be negative"
+            )
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of training step `step`, from 1 to `steps`.
+
+        >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Shape.LINEAR).lr_at(1, 6)
+        0.5
+        """
+        if step <= self.warmup_steps:
+            return self.lr * step / self.warmup_steps
+        left = (steps - step + 1) / max(1, steps - self.warmup_steps)
+        return self.lr * self.schedule.left(left)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are written and how many stay."""
+
+    every: int = 10
+    """Training steps from one checkpoint to the next; the last step always has one."""
+    keep: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise ConfigError("checkpoint.every and checkpoint.keep must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartConfig:
+    """How the embedded model is made."""
+
+    model: EmbeddedConfig = field(default_factory=EmbeddedConfig)
+    """Shape of the model."""
+    steps: int = 600
+    """Optimizer updates."""
+    demonstrations: int = 16
+    """Demonstrations in one update; half of them show skills."""
+    lr: float = 4e-3
+    """Largest learning rate; it rises over the first twentieth of the updates and then falls linearly."""
+    skilled_expert: str = "explorer"
+    """Expert of the demonstrations with skills."""
+    skilled_noise: float = 0.05
+    """Share of wrong steps in demonstrations with skills."""
+    plain_expert: str = "wanderer"
+    """Expert of the demonstrations without skills."""
+    plain_noise: float = 0.42
+    """Share of wrong steps in demonstrations without skills."""
+    text_weight: float = 0.3
+    """Weight of what the environment says, against 1 for what the expert says."""
+    seed: int = 0
+    """Decides weights, tasks and mistakes."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.demonstrations < 2:
+            raise ConfigError("warm_start.steps must be at least 1 and warm_start.demonstrations at least 2")

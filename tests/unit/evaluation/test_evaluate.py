@@ -1,0 +1,130 @@
+"""Evaluation on a panel: counts, intervals, determinism and refusals."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+
+from sdar.envs.base import Panel
+from sdar.errors import ConfigError
+from sdar.evaluation.evaluate import EvalConfig, OnProgress, evaluate
+from sdar.evaluation.results import EvalResult
+from sdar.rollout.engine import Sampling
+from sdar.types import (
+    Completion,
+    ContextMode,
+    EndReason,
+    Group,
+    Observation,
+    StopReason,
+    Task,
+    Trajectory,
+    Turn,
+)
+
+T = TypeVar("T")
+
+
+class FakeCollector:
+    """Episodes whose outcome follows from (task, sample, seed); `skill` is their success rate."""
+
+    def __init__(self, skill: float = 0.5) -> None:
+        self.skill = skill
+        self.calls: list[tuple[int, Sampling | None]] = []
+
+    def collect(
+        self,
+        tasks: Sequence[Task],
+        group_size: int,
+        seed: int,
+        sampling: Sampling | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[Group]:
+        self.calls.append((len(tasks), sampling))
+        return [Group(task, [self.play(task, index, seed) for index in range(group_size)]) for task in tasks]
+
+    def play(self, task: Task, index: int, seed: int) -> Trajectory:
+        draw = hashlib.sha256(f"{task.id}/{index}/{seed}".encode()).digest()
+        success = draw[0] / 256 < self.skill
+        length = 1 + draw[1] % 4
+        turns = tuple(
+            Turn(
+                observation=Observation("o"),
+                messages=(),
+                prompt=(),
+                completion=Completion((1, 2), (-0.5, -0.5), StopReason.STOP),
+                text="go",
+                action="go",
+                reward=float(success and turn == length - 1),
+                valid=turn > 0,
+            )
+            for turn in range(length)
+        )
+        end = EndReason.DONE if success else EndReason.MAX_TURNS
+        return Trajectory(task, index, ContextMode.WINDOW, turns, success, end)
+
+
+def make_panel(size: int = 40, name: str = "p") -> Panel:
+    return Panel(name, [Task(f"{name}/{i}", "heat" if i < size // 4 else "cool") for i in range(size)])
+
+
+def run(skill: float = 0.5, samples: int = 1, panel: Panel | None = None) -> EvalResult:
+    return evaluate(panel or make_panel(), FakeCollector(skill), EvalConfig(samples=samples))
+
+
+def test_counts() -> None:
+    panel, collector = make_panel(), FakeCollector()
+    result = evaluate(panel, collector, EvalConfig(samples=3, temperature=0.7), max_tokens=9)
+    assert collector.calls == [(40, Sampling(temperature=0.7, max_tokens=9))]
+    episodes = [collector.play(task, i, 0) for task in panel.tasks for i in range(3)]
+    turns = sum(len(e.turns) for e in episodes)
+    summary = result.summary
+    assert summary["success"] == pytest.approx(sum(e.success for e in episodes) / 120)
+    assert summary["reward"] == pytest.approx(sum(e.reward for e in episodes) / 120)
+    assert summary["turns"] == pytest.approx(turns / 120)
+    assert summary["tokens"] == pytest.approx(2 * turns / 120)
+    assert summary["invalid"] == pytest.approx(120 / turns)
+    assert summary["truncated"] == pytest.approx(1 - summary["success"])
+
+
+def test_kinds_are_weighted_by_count() -> None:
+    result = run()
+    assert list(result.by_kind) == ["cool", "heat"]
+    assert (10 * result.by_kind["heat"].value + 30 * result.by_kind["cool"].value) / 40 == pytest.approx(
+        result.success.value
+    )
+
+
+def test_same_seed_same_result_and_another_seed_another() -> None:
+    assert run() == run()
+    assert run() != evaluate(make_panel(), FakeCollector(), EvalConfig(seed=1))
+
+
+def test_ranks_share_the_work_and_agree() -> None:
+    class Ranks:
+        def __init__(self, rank: int, shares: list[list[object]]) -> None:
+            self.rank, self.size, self.shares = rank, 3, shares
+
+        def gather(self, item: T) -> list[T]:
+            self.shares.append(item)  # type: ignore[arg-type]
+            return [item]
+
+    shares: list[list[object]] = []
+    panel, alone = make_panel(), run()
+    for rank in range(3):
+        with pytest.raises(KeyError):
+            evaluate(panel, FakeCollector(), EvalConfig(), ranks=Ranks(rank, shares))
+    assert [len(share) for share in shares] == [14, 13, 13]
+
+    class Gathered(Ranks):
+        def gather(self, item: T) -> list[T]:
+            return shares  # type: ignore[return-value]
+
+    assert evaluate(panel, FakeCollector(), EvalConfig(), ranks=Gathered(1, shares)) == alone
+
+
+@pytest.mark.parametrize(("field", "value"), [("samples", 0), ("temperature", -0.1)])
+def test_impossible_settings(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"eval.{field} must"):
+        EvalConfig(**{field: value})  # type: ignore[arg-type]
