@@ -1,0 +1,64 @@
+"""What cannot work is found before anything heavy is loaded. No torch."""
+
+from sdar.build.skills import needs_skills, skill_context
+from sdar.envs.base import envs
+from sdar.errors import ConfigError
+from sdar.model.settings import EMBEDDED, find_model
+from sdar.objectives.base import PolicyGradient, Stream, objectives
+from sdar.recipe import RunConfig
+from sdar.rollout.views import views
+from sdar.runs.files import check_writable
+from sdar.runs.trackers import check_trackers
+from sdar.trainer.settings import OldLogps
+
+
+def check(config: RunConfig) -> None:
+    """Find what cannot work before anything heavy is loaded. Raises an `SdarError`."""
+    check_writable(config.out)
+    check_trackers(config.trackers)
+    if config.model.path != EMBEDDED:
+        find_model(config.model.path)
+    split = config.env.splits()[0]
+    tasks = config.env.tasks(split)
+    if not len(tasks):
+        raise ConfigError(f"there are no tasks in split '{split}'")
+    if config.rollout.tasks_per_step > len(tasks):
+        raise ConfigError(
+            f"rollout.tasks_per_step is {config.rollout.tasks_per_step}, "
+            f"and split '{split}' has {len(tasks)} tasks"
+        )
+    check_panel(config)
+    learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
+    if config.rollout.group_size == 1 and learns_from_returns:
+        raise ConfigError(
+            f"advantage.estimator '{config.advantage.estimator}' compares the episodes of a task, "
+            "and rollout.group_size is 1: use at least 2"
+        )
+    if Stream.ROLLOUT in config.objective.needs and config.train.old_logps is OldLogps.ROLLOUT:
+        raise ConfigError(
+            "objective.tis_cap compares the trainer's old log-probs with the engine's, "
+            "and train.old_logps takes the engine's for both: set it to recompute"
+        )
+    check_views(config)
+    if needs_skills(config):
+        skill_context(config)
+
+
+def check_views(config: RunConfig) -> None:
+    """Find views that the objective does not read or the environment cannot fill. Raises an `SdarError`."""
+    names, wanted = config.view_names, config.objective.views
+    if names and len(names) != len(wanted):
+        raise ConfigError(
+            f"objective '{objectives.name_of(type(config.objective))}' reads {len(wanted)} teacher view(s) "
+            f"({', '.join(wanted)}), and views.names lists {len(names)}"
+        )
+    if any("expert" in views[name].needs for name in names) and not config.env.experts():
+        raise ConfigError(
+            f"teacher view 'expert' needs an expert, and '{envs.name_of(type(config.env))}' has none"
+        )
+
+
+def check_panel(config: RunConfig) -> None:
+    """Find what cannot work about the evaluation panel. Raises an `SdarError`."""
+    if not len(config.panel.tasks):
+        raise ConfigError(f"there are no tasks in panel '{config.panel.name}'")

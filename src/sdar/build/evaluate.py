@@ -1,0 +1,72 @@
+"""Plays a fixed panel with a model, an expert or an endpoint."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sdar.build.engine import make_engine
+from sdar.build.skills import student_skills
+from sdar.build.stage import stage
+from sdar.evaluation.evaluate import Collects, evaluate
+from sdar.evaluation.results import EvalResult
+from sdar.model.chat import Chat
+from sdar.model.load import load_tokenizer
+from sdar.recipe import RunConfig
+from sdar.rollout.collector import Collector
+from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, EndpointConfig
+from sdar.rollout.experts import ExpertCollector
+from sdar.runs.progress import Display
+from sdar.trainer.checkpoint import read_returns
+from sdar.trainer.distributed import World
+from sdar.trainer.loop import Progress
+
+
+def evaluate_model(model: Path, config: RunConfig, rules: Sequence[str] = ("",)) -> list[EvalResult]:
+    """Play the panel with the model in a directory, once for each rule of skills for its own prompts."""
+    with stage(config) as (world, shown):
+        chat = Chat(load_tokenizer(model))
+        engine = make_engine(config, model, world, chat)
+
+        def play(rule: str) -> EvalResult:
+            student = student_skills(config, rule)
+            if student:
+                student.returns.load(read_returns(model.parent))
+            collector = Collector(config.env, engine, chat, config.rollout, student)
+            return play_panel(config, collector, rule, world, shown)
+
+        return [play(rule) for rule in rules]
+
+
+def evaluate_expert(name: str, config: RunConfig) -> EvalResult:
+    """Play the panel with one of the environment's scripted experts."""
+    with stage(config) as (world, shown):
+        return play_panel(config, ExpertCollector(config.env, name), "", world, shown)
+
+
+def evaluate_endpoint(
+    endpoint: EndpointConfig, config: RunConfig, rules: Sequence[str] = ("",)
+) -> list[EvalResult]:
+    """Play the panel with a chat endpoint, once for each rule of skills; its key is in the environment."""
+    player = ChatEndpoint(endpoint, os.environ.get(KEY, ""))
+    with stage(config) as (world, shown):
+
+        def play(rule: str) -> EvalResult:
+            collector = EndpointCollector(config.env, player, config.rollout, student_skills(config, rule))
+            return play_panel(config, collector, rule, world, shown)
+
+        return [play(rule) for rule in rules]
+
+
+def play_panel(
+    config: RunConfig, collector: Collects, skills: str, world: World, progress: Progress | Display
+) -> EvalResult:
+    """The result of the collector's policy on the panel (collective)."""
+    return evaluate(
+        config.panel,
+        collector,
+        config.eval,
+        max_tokens=config.rollout.max_tokens,
+        skills=skills,
+        ranks=world,
+        on_progress=lambda done, total, won: progress.phase("evaluation", done, total, won),
+    )

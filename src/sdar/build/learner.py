@@ -1,0 +1,65 @@
+"""The policy with all that it learns with: optimizer, reference, teacher."""
+
+from pathlib import Path
+
+from sdar.errors import ConfigError
+from sdar.model.load import compute_dtype, context_of, load_model, load_tokenizer
+from sdar.model.policy import Policy
+from sdar.model.settings import ModelConfig
+from sdar.objectives.base import Stream
+from sdar.recipe import RunConfig
+from sdar.trainer.average import Average
+from sdar.trainer.distributed import World, shard
+from sdar.trainer.step import Learner, make_optimizer
+from sdar.trainer.teachers import Parts, Teacher, Weights
+
+
+def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
+    """The policy with its optimizer and the models it is compared with, sharded over all ranks."""
+    policy = Policy(load_model(config.model, start, world.device))
+    needs, dtype = config.objective.needs, compute_dtype(config.model)
+    taught = Stream.TEACHER in needs
+    kept = Stream.REF in needs or (taught and config.teacher.needs_reference)
+    reference = Weights.frozen(policy) if kept else None
+    shard(policy, world, dtype)
+    if reference is not None and reference.is_copy:
+        shard(reference.policy, world, dtype)
+
+    def load(path: str) -> Policy:
+        check_teacher(path, start)
+        frozen = load_model(ModelConfig(), path, world.device, param_dtype=dtype).requires_grad_(False)
+        other = Policy(frozen)
+        shard(other, world, dtype)
+        return other
+
+    parts = Parts(
+        policy=policy,
+        reference=reference,
+        average=lambda decay: Average(policy, decay),
+        load=load,
+    )
+    return Learner(
+        policy=policy,
+        optimizer=make_optimizer(policy, config.optim),
+        objective=config.objective,
+        config=config.optim,
+        world=world,
+        seed=config.train.seed,
+        temperature=config.rollout.temperature,
+        reference=reference,
+        teacher=config.teacher.make(parts) if taught else Teacher(),
+    )
+
+
+def check_teacher(path: Path | str, policy: Path) -> None:
+    """Refuse a second model that reads other tokens than the policy, or fewer, before weights are loaded."""
+    theirs, ours = (load_tokenizer(each).get_vocab() for each in (path, policy))
+    if theirs != ours:
+        token = min(token for token, _ in theirs.items() ^ ours.items())
+        raise ConfigError(
+            f"a teacher must share the policy's tokenizer, and the vocabulary of {path} is not that of "
+            f"{policy}: there '{token}' is {theirs.get(token, 'missing')}, here {ours.get(token, 'missing')}"
+        )
+    there, here = context_of(path), context_of(policy)
+    if there < here:
+        raise ConfigError(f"the teacher at {path} has a context of {there} tokens, the policy one of {here}")

@@ -1,0 +1,31 @@
+"""The skills of a run. No torch."""
+
+from dataclasses import replace
+
+from sdar.model.settings import EMBEDDED
+from sdar.recipe import RunConfig
+from sdar.rollout.views import views
+from sdar.skills.context import SkillContext
+from sdar.skills.retrieval import retrievals
+
+
+def skill_context(config: RunConfig, retrieval: str = "") -> SkillContext:
+    """The skills, by the configured rule or another one (its settings are used if it is the configured one).
+
+    A kind of task without skills fails here.
+    """
+    settings = config.skills
+    if retrieval and retrievals[retrieval] is not type(settings.retrieval):
+        settings = replace(settings, retrieval=retrievals[retrieval]())
+    return SkillContext.from_config(settings, {task.kind for task in config.panel.tasks}, config.train.seed)
+
+
+def student_skills(config: RunConfig, rule: str) -> SkillContext | None:
+    """The skills that `rule` puts into the player's own prompts; none for an empty rule."""
+    return skill_context(config, rule) if rule else None
+
+
+def needs_skills(config: RunConfig) -> bool:
+    """Whether a teacher, the student or the embedded model's demonstrations see skills."""
+    taught = any("skills" in views[name].needs for name in config.view_names)
+    return taught or config.objective.student_skills or config.model.path == EMBEDDED

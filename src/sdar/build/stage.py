@@ -1,0 +1,48 @@
+"""The processes of a run, and what the user and the trackers see of it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from transformers.utils import logging
+
+from sdar.recipe import RunConfig
+from sdar.runs.progress import Display, display
+from sdar.runs.rundir import RunDir
+from sdar.runs.trackers import Trackers
+from sdar.trainer.checkpoint import latest, step_of
+from sdar.trainer.distributed import World, join
+
+
+@contextmanager
+def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
+    """The processes that work together, and what the user sees of it."""
+    logging.disable_progress_bar()
+    with join(config.device) as world, display(config.train.steps, main=world.is_main) as shown:
+        yield world, shown
+
+
+class Watcher:
+    """Passes what the trainer says to the display and to the trackers."""
+
+    def __init__(self, shown: Display, config: RunConfig, run: RunDir, world: World) -> None:
+        newest = latest(run.checkpoints)
+        first = step_of(newest) + 1 if newest else 0
+        self._shown = shown
+        self._trackers = Trackers(config.trackers if world.is_main else (), run, first)
+
+    def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
+        """See `sdar.trainer.loop.Progress`."""
+        self._shown.phase(name, done, total, successes)
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See `sdar.trainer.loop.Progress`."""
+        self._shown.step(step, metrics)
+        self._trackers.log(step, metrics)
+
+    def message(self, text: str) -> None:
+        """See `sdar.trainer.loop.Progress`."""
+        self._shown.message(text)
+
+    def close(self) -> None:
+        """Write out what the trackers hold."""
+        self._trackers.close()

@@ -1,0 +1,88 @@
+"""A training run, from its settings to its directory."""
+
+from pathlib import Path
+
+from sdar.build.engine import make_engine
+from sdar.build.evaluate import play_panel
+from sdar.build.learner import make_learner
+from sdar.build.prompts import check_prompt, teacher_views
+from sdar.build.skills import needs_skills, skill_context
+from sdar.build.stage import Watcher, stage
+from sdar.build.warm_start import start_model
+from sdar.errors import ConfigError
+from sdar.evaluation.curves import draw_learning_curve
+from sdar.model.chat import Chat
+from sdar.model.load import load_tokenizer, save_model
+from sdar.recipe import RunConfig
+from sdar.rollout.collector import Collector
+from sdar.runs.rundir import RunDir
+from sdar.settings.config import to_toml
+from sdar.skills.retrieval import retrievals
+from sdar.trainer.checkpoint import Checkpoints
+from sdar.trainer.distributed import World
+from sdar.trainer.loop import Progress, Trainer
+
+
+def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]:
+    """Do a run, or what is left of one; its directory and the number of steps done (collective).
+
+    Fewer steps than `config.train.steps` mean that the user asked to stop.
+    """
+    with stage(config) as (world, shown):
+        start = start_model(config, world, shown)
+        run = claim_run(config, world, resume)
+        watcher = Watcher(shown, config, run, world)
+        try:
+            done = build(config, start, run, world, watcher).train()
+        finally:
+            watcher.close()
+        if world.is_main:
+            draw_learning_curve(run)
+    return run, done
+
+
+def claim_run(config: RunConfig, world: World, resume: RunDir | None) -> RunDir:
+    """The run directory, on every rank: the one to resume, or a new one."""
+    if resume is not None:
+        return resume
+    made = []
+    if world.is_main:
+        made = [RunDir.create(config.out, config.run_name, to_toml(config), exact=bool(config.name))]
+    return next(run for shared in world.gather(made) for run in shared)
+
+
+def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: Progress) -> Trainer:
+    """All parts of a run whose policy starts from the model in `start` (collective)."""
+    spec, objective = config.env, config.objective
+    tokenizer = load_tokenizer(start)
+    chat = Chat(tokenizer)
+    skills = skill_context(config) if needs_skills(config) else None
+    check_prompt(config, start, chat, skills)
+    engine = make_engine(config, start, world, chat)
+    collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
+    shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
+
+    def export(directory: Path) -> None:
+        save_model(engine.model, tokenizer, directory)
+
+    def evaluate_step(step: int) -> dict[str, float]:
+        result = play_panel(config, collector, shown, world, progress)
+        if world.is_main:
+            run.write_eval(step, result.to_json())
+        by_kind = {f"eval/success/{kind}": rate.value for kind, rate in result.by_kind.items()}
+        return {f"eval/{name}": value for name, value in result.summary.items()} | by_kind
+
+    return Trainer(
+        config=config.train,
+        advantage=config.advantage,
+        tasks=spec.tasks(spec.splits()[0]),
+        collector=collector,
+        engine=engine,
+        chat=chat,
+        teacher=teacher_views(config, skills),
+        learner=make_learner(config, start, world),
+        checkpoints=Checkpoints(run.checkpoints, config.checkpoint, world, export),
+        run=run,
+        evaluate=evaluate_step,
+        progress=progress,
+    )

@@ -1,0 +1,1 @@
+"""What a run leaves behind and shows while it goes on: its directory, trackers, progress. No torch."""
