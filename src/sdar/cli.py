@@ -7,12 +7,12 @@ they fill.
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, make_dataclass
-from pathlib import Path
 
 from sdar.commands import COMMANDS
 from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
 from sdar.errors import ConfigError, SdarError, suggest
-from sdar.settings.config import Layer, load, read_flags, read_toml
+from sdar.settings.config import Layer, load, read_flags
+from sdar.settings.recipes import read_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def show_help(name: str, command: Command, words: list[str], flags: Layer) -> No
     shown, default = command.options, command.options()
     if command.settings:
         own, settings = divide(flags, [field.name for field in fields(command.options)])
-        recipes = [read_toml(Path(word)) for word in words if word.endswith(".toml")]
+        recipes = [read_recipe(word) for word in command.recipes(words)]
         config = configure(recipes, settings)
         bases = (command.options, type(config))
         shown = make_dataclass(command.options.__name__, [], bases=bases, frozen=True, kw_only=True)

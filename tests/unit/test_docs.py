@@ -23,7 +23,8 @@ from sdar.envs.base import envs
 from sdar.objectives.base import objectives
 from sdar.objectives.oracles import oracles
 from sdar.recipe import load_config
-from sdar.settings.config import Layer, read_toml
+from sdar.settings.config import Layer
+from sdar.settings.recipes import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,11 +80,14 @@ FOUND = [
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty directory with what the commands name; what their plugins register is taken back."""
-    for name in ("recipes", "examples", "benchmarks", "studies", "dev.py", "src"):
+    for name in ("examples", "benchmarks", "studies", "dev.py", "src"):
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "my.toml").write_text("[optim]\nlr = 1.0\n")
     monkeypatch.chdir(tmp_path)
+    for registry in (envs, objectives):
+        for known in registry:
+            registry[known]  # what is found lazily is imported, so that it is kept
     tables = [registry._table for registry in (envs, objectives, oracles)]
     kept = [dict(table) for table in tables]
     yield
@@ -135,8 +139,7 @@ def check_sdar(words: Sequence[str], in_text: bool, monkeypatch: pytest.MonkeyPa
             """What a command does first: read its words, recipes and flags."""
             spaced = "".join(f"{word} " for word in words)
             assert in_text or re.fullmatch(word_pattern(command.usage), spaced), command.usage
-            named = [Path(word) for word in words if word.endswith(".toml") and not in_text]
-            recipes = [read_toml(path) for path in named]
+            recipes = [read_recipe(word) for word in command.recipes(words) if not in_text]
             if command.settings:
                 load_config([*recipes, flags], also=[field.name for field in fields(command.options)])
             return 0

@@ -6,7 +6,7 @@ exit status and prints what the user asked for to standard output, the path of w
 
 from collections.abc import Mapping
 
-from sdar.commands.base import Command
+from sdar.commands.base import RECIPES, Command
 from sdar.commands.comparison import CompareOptions, compare
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
@@ -18,16 +18,16 @@ from sdar.commands.training import TrainOptions, train, warm_start
 from sdar.commands.view import ViewOptions, view
 
 COMMANDS: Mapping[str, Command] = {
-    "train": Command(train, "[RECIPE.toml ...]", TrainOptions, settings=True),
-    "eval": Command(evaluate, "MODEL [RECIPE.toml ...]", EvalOptions, settings=True),
+    "train": Command(train, RECIPES, TrainOptions, settings=True),
+    "eval": Command(evaluate, f"MODEL {RECIPES}", EvalOptions, settings=True),
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
-    "warm-start": Command(warm_start, "[RECIPE.toml ...]", settings=True),
+    "warm-start": Command(warm_start, RECIPES, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
     "list": Command(show_list, "[GROUP ...]", settings=True),
     "check": Command(check, "(env | objective) NAME", settings=True),
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
     "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),
-    "serve-retriever": Command(serve_retriever, "[RECIPE.toml ...]", ServeOptions, settings=True),
+    "serve-retriever": Command(serve_retriever, RECIPES, ServeOptions, settings=True),
 }

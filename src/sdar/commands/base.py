@@ -81,6 +81,10 @@ def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, P
     return read_toml(run.config_file), checkpoint / "model", run.path / "eval" / checkpoint.name
 
 
+RECIPES = "[RECIPE ...]"
+"""How a usage says that recipes end it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoOptions:
     """Nothing."""
@@ -95,3 +99,7 @@ class Command:
     options: type = NoOptions
     settings: bool = False
     """Whether it takes the settings of a run as flags."""
+
+    def recipes(self, words: list[str]) -> list[str]:
+        """Those of the words that are recipes, by the usage."""
+        return words[self.usage.split().index(RECIPES.split()[0]) :] if RECIPES in self.usage else []

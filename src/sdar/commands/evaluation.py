@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
 from sdar.errors import ConfigError
-from sdar.settings.config import Layer, read_toml, to_table
+from sdar.settings.config import Layer, to_table
+from sdar.settings.recipes import read_recipe
 
 if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
@@ -109,11 +110,12 @@ def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, fla
 
 
 def split_words(words: list[str]) -> tuple[str, list[Layer]]:
-    """The model and the recipes among the words."""
-    targets = [word for word in words if not word.endswith(".toml")]
-    if len(targets) != 1:
-        raise ConfigError("sdar eval takes one model: a run, a checkpoint, a transformers model or an expert")
-    return targets[0], [read_toml(Path(word)) for word in words if word.endswith(".toml")]
+    """The model, and the recipes after it."""
+    if not words or words[0].endswith(".toml"):
+        raise ConfigError(
+            "sdar eval takes one model, first: a run, a checkpoint, a transformers model or an expert"
+        )
+    return words[0], [read_recipe(word) for word in words[1:]]
 
 
 def short(options: EvalOptions) -> Layer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
+from sdar.settings.recipes import about, shipped
 from sdar.settings.registry import Registry
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
 
     env = config.env
     return {
+        "recipes": {name: (about(file), "") for name, file in shipped().items()},
         "objectives": rows(objectives),
         "envs": rows(envs),
         "panels": {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},

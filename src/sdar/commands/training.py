@@ -1,11 +1,11 @@
 """`sdar train` and `sdar warm-start`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
 from sdar.errors import ConfigError
-from sdar.settings.config import Layer, read_toml, to_toml
+from sdar.settings.config import Layer, to_toml
+from sdar.settings.recipes import read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,8 @@ class TrainOptions:
 def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     """Train an agent; without arguments the default run, on a CPU, in minutes.
 
-    Recipes are TOML files, merged from left to right; flags win. RUN/config.toml is a recipe too.
+    Recipes are merged from left to right; flags win. RECIPE is one that `sdar list recipes` shows, or a TOML
+    file; RUN/config.toml is one too.
     """
     resumed = None
     if options.resume:
@@ -33,7 +34,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         words = [str(resumed.config_file)]
     from sdar.build.checks import check
 
-    config = configure([read_toml(Path(word)) for word in words], flags, TrainOptions)
+    config = configure([read_recipe(word) for word in words], flags, TrainOptions)
     check(config)
     if options.dry_run:
         say(to_toml(config).rstrip())
@@ -59,7 +60,7 @@ def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     """Make the embedded model, and show how well it plays without and with skills."""
     from sdar.build.checks import check
 
-    config = configure([read_toml(Path(word)) for word in words], flags)
+    config = configure([read_recipe(word) for word in words], flags)
     check(config)
     from sdar.build.evaluate import evaluate_model
     from sdar.build.warm_start import warm_start as make_model

@@ -9,7 +9,16 @@ import pytest
 from sdar.errors import CheckpointError, ConfigError
 from sdar.runs.files import check_writable, write_atomic
 from sdar.runs.records import Notes
-from sdar.runs.rundir import FORMAT, RunDir, find_run, read_episodes, read_evals, read_metrics, read_trajectories, trajectory_steps
+from sdar.runs.rundir import (
+    FORMAT,
+    RunDir,
+    find_run,
+    read_episodes,
+    read_evals,
+    read_metrics,
+    read_trajectories,
+    trajectory_steps,
+)
 from sdar.types import (
     Completion,
     ContextMode,
