@@ -17,8 +17,8 @@ from tests.e2e.worker import SETUPS, play_panel
 from tests.runs import timeless, tiny_trainer
 from tests.tiny import tiny_model
 
+from sdar.runs.checkpoints import latest
 from sdar.runs.rundir import RunDir, read_metrics, read_trajectories
-from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from tests.runs import timeless, tiny_trainer
 
+from sdar.runs.checkpoints import latest
 from sdar.runs.rundir import RunDir, read_episodes, read_metrics
 from sdar.skills.retrieval import UCB
 from sdar.trainer import checkpoint
-from sdar.trainer.checkpoint import latest
 from sdar.trainer.distributed import World, join
 from sdar.trainer.loop import Trainer
 

@@ -31,6 +31,39 @@ def test_help_does_not_import_torch() -> None:
         assert f"sdar {name}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("train --help", 0),
+        ("train --dry-run", 0),
+        ("eval --help", 0),
+        ("compare --help", 0),
+        ("study --help", 0),
+        *((f"list {group}", 0) for group in ("", "objectives", "envs", "panels", "trackers", "gates")),
+        ("train --optim.lrr 1", 2),
+        ("train nowhere.toml", 2),
+        ("train --model.path nowhere", 2),
+        ("train --rollout.group_size 1", 2),
+        ("eval planner --optim.lrr 1", 2),
+        ("eval nothing", 2),
+        ("study nowhere.toml", 2),
+        ("compare nothing nowhere", 2),
+    ],
+)
+def test_help_lists_and_refusals_come_at_once(words: str, status: int, tmp_path: Path) -> None:
+    """They need no torch and do not wait for it; so with numpy, which only lists of results need."""
+    code = (
+        "import sys; from sdar.cli import main\n"
+        f"try: status = main({words.split()!r})\n"
+        "except SystemExit as left: status = left.code or 0\n"
+        "loaded = {'torch', 'transformers', 'peft', 'matplotlib', 'bm25s', 'httpx'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+        "sys.exit(status)"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == status, done.stderr
+
+
 def test_importing_the_package_is_light() -> None:
     done = run_python("-c", "import sys, sdar; sdar.Task, sdar.RunDir; assert 'torch' not in sys.modules")
     assert done.returncode == 0, done.stderr
@@ -54,7 +87,16 @@ def test_dry_run_prints_settings_that_give_the_same_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.toml").write_text("[optim]\nlr = 0.5\n[objective]\nname = 'grpo'\nkl_coef = 0.0\n")
-    words = ["train", str(tmp_path / "a.toml"), "--optim.lr", "2e-6", "--env", "toy"]
+    words = [
+        "train",
+        str(tmp_path / "a.toml"),
+        "--optim.lr",
+        "2e-6",
+        "--env",
+        "toy",
+        "--rollout.tasks_per_step",
+        "2",
+    ]
     assert main([*words, "--model.path", "some/model", "--dry-run"]) == 0
     first = capsys.readouterr().out
     settings = tomllib.loads(first)

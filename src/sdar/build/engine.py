@@ -1,10 +1,9 @@
 """The engine that plays a run's episodes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
-
-from dataclasses import replace
 
 from sdar.model.chat import Chat
 from sdar.model.load import compute_dtype, load_model

@@ -15,8 +15,8 @@ from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
 from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.experts import ExpertCollector
+from sdar.runs.checkpoints import read_returns
 from sdar.runs.progress import Display
-from sdar.trainer.checkpoint import read_returns
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress
 

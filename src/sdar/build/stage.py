@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from transformers.utils import logging
 
 from sdar.recipe import RunConfig
+from sdar.runs.checkpoints import latest, step_of
 from sdar.runs.progress import Display, display
 from sdar.runs.rundir import RunDir
 from sdar.runs.trackers import Trackers
-from sdar.trainer.checkpoint import latest, step_of
 from sdar.trainer.distributed import World, join
 
 

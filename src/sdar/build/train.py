@@ -9,7 +9,6 @@ from sdar.build.prompts import check_prompt, teacher_views
 from sdar.build.skills import needs_skills, skill_context
 from sdar.build.stage import Watcher, stage
 from sdar.build.warm_start import start_model
-from sdar.errors import ConfigError
 from sdar.evaluation.curves import draw_learning_curve
 from sdar.model.chat import Chat
 from sdar.model.load import load_tokenizer, save_model

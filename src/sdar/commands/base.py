@@ -62,8 +62,8 @@ def runs_dir(flags: Layer) -> Path:
 
 def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
     """Settings, model directory and (without its ending) place for results of what the user names."""
+    from sdar.runs.checkpoints import complete, step_of
     from sdar.runs.rundir import RunDir, find_run
-    from sdar.trainer.checkpoint import complete, step_of
 
     path = Path(target)
     if (path / "model").is_dir() and path.parent.name == "checkpoints":

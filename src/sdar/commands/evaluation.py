@@ -17,6 +17,7 @@ from sdar.settings.recipes import read_recipe
 if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
     from sdar.recipe import RunConfig
+    from sdar.rollout.endpoint import EndpointConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,26 +88,48 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
 
 def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, flags: Layer) -> Player:
     """Whom `target` names."""
-    from sdar.build.evaluate import evaluate_endpoint, evaluate_expert, evaluate_model
-    from sdar.rollout.endpoint import EndpointConfig
-
     own, out = Layer(target, {}), runs_dir(flags) / "eval"
     if options.engine == "openai":
+        from sdar.rollout.endpoint import EndpointConfig
+
         given = {name: getattr(options, name) for name in ("base_url", "concurrency", "timeout", "retries")}
         endpoint = EndpointConfig(model=target, **given)
         place = out / re.sub(r"[^\w.-]+", "-", target)
-        play = partial(evaluate_endpoint, endpoint)
+        play = partial(play_endpoint, endpoint)
         return Player(f"{target} at {endpoint.base_url}", target, own, place, play)
     if options.base_url:
         raise ConfigError("--base-url is the address of a chat endpoint: it needs --engine openai")
     if target in configure(recipes, flags, EvalOptions).env.experts():
         if options.with_skills:
             raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
-        return Player(target, target, own, out / target, lambda config, _: [evaluate_expert(target, config)])
+        return Player(target, target, own, out / target, partial(play_expert, target))
     settings, model, place = find_model(target, options.step, runs_dir(flags))
     step = model.parent.name
     name = f"step {int(step[5:])}" if model.parent.parent.name == "checkpoints" else model.name
-    return Player(name, str(model), settings, place, partial(evaluate_model, model))
+    return Player(name, str(model), settings, place, partial(play_model, model))
+
+
+def play_model(model: Path, config: "RunConfig", rules: Sequence[str]) -> list["EvalResult"]:
+    """See `sdar.build.evaluate`, which is imported when all settings are known to be right; so below."""
+    from sdar.build.evaluate import evaluate_model
+
+    return evaluate_model(model, config, rules)
+
+
+def play_endpoint(
+    endpoint: "EndpointConfig", config: "RunConfig", rules: Sequence[str]
+) -> list["EvalResult"]:
+    """See `play_model`."""
+    from sdar.build.evaluate import evaluate_endpoint
+
+    return evaluate_endpoint(endpoint, config, rules)
+
+
+def play_expert(name: str, config: "RunConfig", rules: Sequence[str]) -> list["EvalResult"]:
+    """See `play_model`; experts read no skills."""
+    from sdar.build.evaluate import evaluate_expert
+
+    return [evaluate_expert(name, config)]
 
 
 def split_words(words: list[str]) -> tuple[str, list[Layer]]:

@@ -1,1 +1,4 @@
-"""Data sets: download and import."""
+"""Official data sets: download, import, and their files in our formats.
+
+Environments read them; nothing else does.
+"""

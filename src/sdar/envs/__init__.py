@@ -1,1 +1,4 @@
-"""Environments: exact, deterministic, plain Python."""
+"""Environments: exact, deterministic, plain Python.
+
+They know tasks and text, no model, no skill and no trainer.
+"""

@@ -1,1 +1,4 @@
-"""Pure functions over tensors: reductions, ratios, divergences, gates."""
+"""Mathematics: pure functions over tensors.
+
+No setting, no state; registered by name where there is a choice.
+"""

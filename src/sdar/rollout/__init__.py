@@ -1,1 +1,4 @@
-"""Playing episodes: engines that generate, episodes, groups, and the samples made of them."""
+"""Plays episodes: agents, engines, collectors; then makes samples of them, with the teachers' views.
+
+Nothing here learns. `settings` needs no torch.
+"""

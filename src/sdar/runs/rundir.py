@@ -3,8 +3,8 @@
     meta.json                       format, id, creation time, command line, versions of Python and packages
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
-    episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records.episode_record`
-    trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `sdar.runs.records.trajectory_record`
+    episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`
+    trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `sdar.runs.records`
     eval/step-000000.json           the fixed panel at that step, see `sdar.evaluation.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
     checkpoints/                    model, tokenizer and trainer state
@@ -22,7 +22,6 @@ format 1 too; what a run lacks is left out.
 import gzip
 import json
 import math
-import os
 import platform
 import sys
 import tomllib
@@ -41,6 +40,7 @@ from sdar.types import Trajectory
 
 FORMAT = 2
 PACKAGES = ("sdar", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "alfworld", "textworld")
+
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers; absent ones are left out."""

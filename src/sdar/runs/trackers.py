@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from sdar.errors import ConfigError
-from sdar.settings.registry import Registry
 from sdar.runs.rundir import RunDir
+from sdar.settings.registry import Registry
 from sdar.settings.values import by_path
 
 log = logging.getLogger(__name__)

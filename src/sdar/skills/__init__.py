@@ -1,1 +1,1 @@
-"""What a teacher knows and its student does not: skills in banks, chosen by rules, put into messages."""
+"""Skill banks, which skills a task gets, and how they are put into messages. No torch, no environment."""

@@ -1,1 +1,1 @@
-"""A study: many training runs out of one TOML file, one small result file each, and a page about them."""
+"""Many runs out of one file, in processes, resumable, with one small result file each."""

@@ -1,1 +1,4 @@
-"""The training loop and its parts; `sdar.trainer.loop` is read first."""
+"""The training loop: batches, steps, teachers, ranks, checkpoints. It knows no objective by name.
+
+`settings` and `teachers` need no torch.
+"""

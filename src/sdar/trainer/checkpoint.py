@@ -13,7 +13,6 @@ initial one.
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,31 +25,13 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 from sdar.errors import CheckpointError
 from sdar.model.policy import Policy
+from sdar.runs.checkpoints import complete, step_of
 from sdar.trainer.average import Average
 from sdar.trainer.distributed import World
 from sdar.trainer.settings import CheckpointConfig
 
 FORMAT = 1
-_NAME = re.compile(r"step-(\d{6,})")
 _TRAINABLE = StateDictOptions(ignore_frozen_params=True, strict=False)
-
-
-def step_of(path: Path) -> int:
-    """The number of training steps behind a checkpoint."""
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise CheckpointError(f"{path} is not a checkpoint: its name must be like step-000010")
-    return int(match[1])
-
-
-def complete(directory: Path) -> list[Path]:
-    """The complete checkpoints in a directory, oldest first."""
-    return sorted((path for path in directory.glob("step-*") if _NAME.fullmatch(path.name)), key=step_of)
-
-
-def latest(directory: Path) -> Path | None:
-    """The newest complete checkpoint, if there is one."""
-    return next(reversed(complete(directory)), None)
 
 
 @dataclass(frozen=True)
@@ -120,13 +101,6 @@ class Checkpoints:
             options=_TRAINABLE,
         )
         return step
-
-
-def read_returns(path: Path) -> dict[str, Any]:
-    """What was observed of the skills before a checkpoint; empty where nothing was."""
-    file = path / "state.json"
-    state: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return state.get("returns", {})
 
 
 def _state(policy: Policy, optimizer: torch.optim.Optimizer, average: Average | None) -> dict[str, Any]:

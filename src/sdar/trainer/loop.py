@@ -24,11 +24,12 @@ from sdar.rollout.engine import Engine
 from sdar.rollout.samples import SampleReport, build_samples
 from sdar.rollout.stages import run_stages
 from sdar.rollout.views import Views
+from sdar.runs.checkpoints import latest, read_returns
 from sdar.runs.rundir import RunDir
 from sdar.skills.context import SkillContext
 from sdar.trainer.average import Average
 from sdar.trainer.batch import Batch, step_inputs
-from sdar.trainer.checkpoint import Checkpoints, latest, read_returns
+from sdar.trainer.checkpoint import Checkpoints
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.record import take_notes

@@ -1,1 +1,1 @@
-"""`sdar view`: runs as a local web page, and as a directory that opens without a server. No torch."""
+"""A local page over run directories, and its static export. It only reads. No torch."""

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tests.unit.runs.test_rundir import TRAJECTORY
 
-from sdar.settings.config import read_toml
-from sdar.recipe import load_config
 from sdar.evaluation.curves import draw_learning_curve, results
+from sdar.recipe import load_config
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.rundir import FORMAT, RunDir, read_metrics, read_trajectories, trajectory_steps
+from sdar.settings.config import read_toml
 from sdar.viewer.index import Index
 
 KEPT = sorted((Path(__file__).parents[2] / "data").glob("run-format-*"))

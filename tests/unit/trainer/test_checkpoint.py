@@ -6,7 +6,8 @@ from tests.tiny import tiny_model
 
 from sdar.errors import CheckpointError, ConfigError
 from sdar.model.policy import Policy
-from sdar.trainer.checkpoint import Checkpoints, complete, latest, step_of
+from sdar.runs.checkpoints import complete, latest, step_of
+from sdar.trainer.checkpoint import Checkpoints
 from sdar.trainer.distributed import World, full, shard
 from sdar.trainer.settings import CheckpointConfig, OptimConfig
 from sdar.trainer.step import make_optimizer

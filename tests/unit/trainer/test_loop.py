@@ -15,10 +15,10 @@ import sdar.trainer
 from sdar.errors import ConfigError
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.rollout.settings import RolloutConfig
+from sdar.runs.checkpoints import read_returns
 from sdar.runs.rundir import read_episodes, read_metrics, read_trajectories
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import UCB, Returns
-from sdar.trainer.checkpoint import read_returns
 from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import derive, step_tasks

@@ -1,1 +1,1 @@
-"""What generates tokens behind the `Engine` protocol."""
+"""Whatever draws completions for token prompts, one a file; the contract is in `sdar.rollout.engine`."""
