@@ -87,8 +87,8 @@ class RunConfig:
 
     @property
     def panel(self) -> Panel:
-        """The evaluation panel, or the environment's first."""
-        return self.env.panel(self.eval.panel or self.env.panels()[0])
+        """The evaluation panel, or the environment's first, cut to `eval.tasks`."""
+        return self.env.panel(self.eval.panel or self.env.panels()[0]).cut(self.eval.tasks)
 
 
 def load_config(layers: Sequence[Layer], also: Sequence[str] = ()) -> RunConfig:

@@ -96,7 +96,7 @@ def experts(entry: "Entry") -> tuple[dict[str, "EvalResult"], list[str]]:
     own = {key: value for key, value in entry.settings.items() if key.startswith(("env.", "plugins"))}
     try:
         config = configure([Layer(entry.name, nested(own))], Layer("--", {}))
-        panel = config.env.panel(entry.result.panel)
+        panel = config.env.find_panel(entry.result.panel)
         if panel.fingerprint != entry.result.fingerprint:
             return {}, [f"no experts' rows: {panel.name} is another panel on this machine"]
         return references(config.env, panel), []

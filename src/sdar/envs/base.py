@@ -7,6 +7,7 @@ text. `sdar check env NAME` runs the conformance battery of `sdar.envs.check` on
 import hashlib
 import inspect
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -94,6 +95,27 @@ class Panel:
         """SHA-256 of the task ids, one a line, in order."""
         return hashlib.sha256("\n".join(task.id for task in self.tasks).encode()).hexdigest()
 
+    def cut(self, size: int) -> "Panel":
+        """About `size` of the tasks, in the panel's order, each kind with its share and at least one task.
+
+        The first tasks of each kind stay. The size is part of the name, and `find_panel` reads it there.
+
+        >>> small = Panel("p", [Task(f"{kind}{i}", kind) for i, kind in enumerate("aaaabaaab")]).cut(4)
+        >>> small.name, [task.id for task in small.tasks]
+        ('p-cut4', ['a0', 'a1', 'a2', 'b4'])
+        """
+        kinds: dict[str, list[int]] = {}
+        for place, task in enumerate(self.tasks):
+            kinds.setdefault(task.kind, []).append(place)
+        if not 0 < size < len(self.tasks):
+            return self
+        share = dict.fromkeys(kinds, 1)
+        for _ in range(size - len(kinds)):
+            needy = max(kinds, key=lambda kind: size * len(kinds[kind]) / len(self.tasks) - share[kind])
+            share[needy] += 1
+        kept = sorted(place for kind, places in kinds.items() for place in places[: share[kind]])
+        return Panel(f"{self.name}-cut{len(kept)}", [self.tasks[place] for place in kept])
+
 
 class Expert(Protocol):
     """A scripted policy that can be asked for the next command of one episode."""
@@ -142,6 +164,11 @@ class EnvSpec(ABC):
     @abstractmethod
     def panel(self, name: str) -> Panel:
         """A fixed evaluation panel by name."""
+
+    def find_panel(self, name: str) -> Panel:
+        """A panel by the name that it has in results: whole, or cut."""
+        cut = re.fullmatch(r"(.+)-cut(\d+)", name)
+        return self.panel(cut[1]).cut(int(cut[2])) if cut else self.panel(name)
 
     @abstractmethod
     def make(self) -> Env:

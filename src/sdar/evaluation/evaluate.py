@@ -22,6 +22,8 @@ class EvalConfig:
 
     panel: str = ""
     """Fixed panel of tasks; empty: the environment's first one."""
+    tasks: int = 0
+    """Cut the panel to about so many tasks, each kind with its share; 0 is the whole panel."""
     samples: int = 1
     """Episodes of each task."""
     temperature: float = 0.4
@@ -32,6 +34,8 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"eval.samples must be at least 1, not {self.samples}")
+        if self.tasks < 0:
+            raise ConfigError(f"eval.tasks must not be negative, not {self.tasks}")
         if self.temperature < 0:
             raise ConfigError(f"eval.temperature must not be negative, not {self.temperature}")
 
