@@ -11,7 +11,9 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from sdar.envs.base import Env
 from sdar.envs.toy import ToyEnv, ToySpec
 from sdar.model.chat import Chat
+from sdar.model.load import add_lora
 from sdar.model.policy import Policy
+from sdar.model.settings import ModelConfig
 from sdar.objectives.advantages import AdvantageConfig
 from sdar.objectives.base import Objective
 from sdar.objectives.sdar import SDAR
@@ -89,6 +91,8 @@ def tiny_trainer(
     teacher: TeacherConfig | None = None,
     retrieval: Retrieval | None = None,
     views: tuple[str, ...] = (),
+    lora: int = 0,
+    dtype: torch.dtype = torch.float32,
     **train: Any,
 ) -> Trainer:
     """All parts of a run in `path`, which is made or continued."""
@@ -97,11 +101,11 @@ def tiny_trainer(
     optim = optim or OptimConfig(lr=1e-2, mini_batch=4, micro_tokens=200, warmup_steps=2)
     chat, spec = Chat(tiny_tokenizer()), LooseSpec(max_turns=4)
     engine = HFEngine(tiny_model(), stop_ids=chat.stop_ids)
-    policy = Policy(tiny_model())
+    policy = Policy(add_lora(tiny_model(), ModelConfig(lora_rank=lora)) if lora else tiny_model())
     reference = Weights.frozen(policy)
-    shard(policy, world)
+    shard(policy, world, dtype)
     if reference.is_copy:
-        shard(reference.policy, world)
+        shard(reference.policy, world, dtype)
     parts = Parts(
         policy=policy,
         reference=reference,

@@ -22,7 +22,7 @@ from sdar.runs.rundir import RunDir, read_metrics, read_trajectories
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution")
+SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("two")
     paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), *SHARED]
+    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), *SHARED, "lora-bfloat16"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
@@ -66,6 +66,19 @@ def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_
     apart = sum(float((alone[key] - shared[key]).square().sum()) for key in alone)
     assert moved > 0
     assert apart < 1e-4 * moved
+
+
+def test_two_ranks_train_adapters_in_bfloat16(two_ranks: Path) -> None:
+    """The reference pass with the adapters off comes before the first backward pass."""
+    run = RunDir.open(two_ranks / "lora-bfloat16")
+    lines = read_metrics(run)
+    assert [line["optim/skipped"] for line in lines[1:]] == [0, 0]
+    assert 0 < lines[1]["policy/kl_ref"] < lines[2]["policy/kl_ref"]
+    before, after = tiny_model().state_dict(), final(run)
+    assert {key for key in after if not torch.equal(after[key], before[key])} > {
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.1.mlp.down_proj.weight",
+    }
 
 
 def test_two_ranks_evaluate_like_one(two_ranks: Path, world: World, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from tests.runs import tiny_trainer
 
 from sdar.envs.base import Panel
@@ -40,6 +41,8 @@ SETUPS: dict[str, dict[str, Any]] = {
         "optim": OptimConfig(lr=1e-3, mini_batch=1),
         "teacher": Live(),
     },
+    "lora": {"steps": 2, "lora": 2, "objective": SDAR(coef=0.1, kl_coef=0.1)},
+    "lora-bfloat16": {"steps": 2, "lora": 2, "dtype": torch.bfloat16, "objective": SDAR(kl_coef=0.1)},
     "endless": {"steps": 10_000},
 }
 

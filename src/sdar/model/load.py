@@ -72,6 +72,11 @@ def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:
     for name in targets:
         if name not in linear | {ALL_LINEAR}:
             raise ConfigError(f"model.lora_targets: no linear layer '{name}': {suggest(name, linear)}")
+    if _head_of(model) in targets and model.config.get_text_config().tie_word_embeddings:
+        raise ConfigError(
+            f"model.lora_targets: '{_head_of(model)}' shares its weight with the input embedding here, so an "
+            f"adapter on it cannot be merged: leave it out, or use '{ALL_LINEAR}'"
+        )
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=config.lora_rank,
@@ -83,6 +88,12 @@ def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:
         adapted = get_peft_model(model, lora)
     assert isinstance(adapted, PeftModel)
     return adapted
+
+
+def _head_of(model: PreTrainedModel) -> str:
+    """The output layer's own name."""
+    head = model.get_output_embeddings()
+    return next((name.rpartition(".")[2] for name, part in model.named_modules() if part is head), "")
 
 
 def keep_layer_inputs(model: PreTrainedModel | PeftModel) -> None:

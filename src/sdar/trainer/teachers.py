@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from sdar.errors import ConfigError
@@ -30,14 +31,16 @@ class Weights:
 
     @classmethod
     def frozen(cls, policy: Policy) -> Weights:
-        """`policy` as it is now: a copy, or the policy itself with its adapters off.
+        """`policy` as it is now: a copy, or the policy itself with its adapters scaled to nothing.
 
-        Call it before sharding, and shard a copy (`is_copy`) likewise.
+        Call it before sharding, and shard a copy (`is_copy`) likewise. Adapters are not switched off: that
+        freezes them, and sharding that first sees them frozen does not reduce their gradients in float32.
         """
-        adapters_off = getattr(policy.model, "disable_adapter", None)
-        if adapters_off is not None:
-            return cls(policy, adapters_off)
-        return cls(copy.deepcopy(policy).requires_grad_(False))
+        if not hasattr(policy.model, "peft_config"):
+            return cls(copy.deepcopy(policy).requires_grad_(False))
+        from peft.helpers import rescale_adapter_scale
+
+        return cls(policy, partial(rescale_adapter_scale, policy.model, 0.0))
 
     @property
     def is_copy(self) -> bool:

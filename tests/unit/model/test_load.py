@@ -119,6 +119,14 @@ def test_an_unknown_target_names_the_nearest(saved: Path) -> None:
         load_model(ModelConfig(lora_rank=2, lora_targets=("qproj",)), saved, "cpu")
 
 
+def test_an_adapter_on_a_tied_output_layer_is_refused_by_name() -> None:
+    config = ModelConfig(lora_rank=2, lora_targets=("q_proj", "lm_head"))
+    with pytest.raises(ConfigError, match="'lm_head' shares its weight with the input embedding"):
+        add_lora(tiny_model(tie_word_embeddings=True), config)
+    adapted = add_lora(tiny_model(tie_word_embeddings=False), config)
+    assert any("lm_head.lora_A" in name for name, _ in adapted.named_parameters())
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 def test_gradient_checkpointing_reaches_every_layer(saved: Path, rank: int) -> None:
     for wanted in (False, True):

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
 from tests.runs import BANK, tiny_trainer
 
 import sdar.trainer
 from sdar.errors import ConfigError
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
+from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
 from sdar.runs.checkpoints import read_returns
 from sdar.runs.rundir import read_episodes, read_metrics, read_trajectories
@@ -23,6 +25,7 @@ from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import derive, step_tasks
 from sdar.trainer.settings import OptimConfig, TrainConfig
+from sdar.trainer.weight_sync import full_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,3 +220,25 @@ def test_the_trainer_knows_no_objective() -> None:
 def test_devices_that_do_not_exist() -> None:
     with pytest.raises(ConfigError, match="choose from cpu, cuda"), join("tpu"):
         pass
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lora", [0, 2])
+def test_adapters_reference_and_halves_go_together(
+    lora: int, dtype: torch.dtype, kl: float, world: World, tmp_path: Path
+) -> None:
+    """The order of a real run: teacher and reference are scored before anything was trained on."""
+    trainer = tiny_trainer(
+        tmp_path / "run", world, steps=2, lora=lora, dtype=dtype, objective=SDAR(coef=0.1, kl_coef=kl)
+    )
+    before = {name: tensor.clone() for name, tensor in full_weights(trainer.learner.policy).items()}
+    trainer.train()
+    lines = read_metrics(trainer.run)[1:]
+    assert [line["optim/skipped"] for line in lines] == [0, 0]
+    assert [("policy/kl_ref" in line) for line in lines] == [bool(kl)] * 2
+    after = full_weights(trainer.learner.policy)
+    assert all(tensor.dtype == torch.float32 for tensor in after.values())
+    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert "model.layers.0.self_attn.q_proj.weight" in moved
+    assert ("model.embed_tokens.weight" in moved) is (lora == 0)
