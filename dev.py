@@ -2,6 +2,7 @@
 
     python3 dev.py install    make .venv (unless inside a virtual environment) and install sdar in it
     python3 dev.py test       the same with the tools for development, then every check and all tests
+    python3 dev.py wheel      build the wheel, install it in a fresh environment elsewhere and run short jobs there
 
 Where there is no NVIDIA GPU, torch comes as its CPU build: the usual one for Linux brings gigabytes of CUDA.
 """
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -84,16 +86,73 @@ def test(python: Path) -> int:
     return 1 if failed else 0
 
 
+JOBS = (
+    "sdar --version",
+    "sdar list recipes",
+    "sdar train webshop/embedded --dry-run",
+    "sdar study studies/skill_quality.toml --dry-run",
+    "sdar check objective margin --plugins examples/my_objective.py",
+    "sdar train examples/my_env.toml --name short --train.steps 1 --rollout.tasks-per-step 2 --rollout.group-size 2 "
+    "--warm-start.steps 2 --warm-start.demonstrations 2 --warm-start.model.num-layers 1 --trackers",
+    "sdar eval latest --samples 2",
+)
+"""What a user of the wheel can do in an empty directory."""
+
+
+def wheel(python: Path) -> int:
+    """Build the distributions, install the wheel outside the checkout, and run `JOBS` there; 0 when all did.
+
+    The fresh environment borrows the packages that sdar needs from that of `python`, so nothing is downloaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="sdar-wheel-") as folder:
+        place, desk = Path(folder), Path(folder) / "desk"
+        desk.mkdir()
+        subprocess.run([str(python), "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=True)
+        [built] = place.glob("*.whl")
+        [source] = place.glob("*.tar.gz")
+        print(
+            f"{built.name}: {built.stat().st_size >> 10} KiB, {source.name}: {source.stat().st_size >> 10} KiB"
+        )
+        fresh = place / "env"
+        venv.create(fresh, with_pip=False)
+        where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        borrowed, own = (
+            subprocess.check_output([str(each), "-c", where], text=True).strip()
+            for each in (python, fresh / "bin" / "python")
+        )
+        (Path(own) / "borrowed.pth").write_text(f"{borrowed}\n")
+        into = [
+            "--python",
+            str(fresh / "bin" / "python"),
+            "install",
+            "-qq",
+            "--no-deps",
+            "--ignore-installed",
+        ]
+        subprocess.run([str(python), "-m", "pip", *into, "--no-index", str(built)], check=True)
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env |= {"OMP_NUM_THREADS": "1", "SDAR_DATA": str(place / "data")}
+        for job in JOBS:
+            print(f"$ {job}", flush=True)
+            words = [str(fresh / "bin" / "sdar"), *job.split()[1:]]
+            done = subprocess.run(words, cwd=desk, env=env, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                print(f"{done.stdout}{done.stderr}failed: {job}", file=sys.stderr)
+                return 1
+        print(done.stdout.strip().splitlines()[-1])
+    return 0
+
+
 def main() -> int:
     """Do what the first argument says."""
     if sys.version_info < (3, 11):
         sys.exit(f"error: sdar needs Python 3.11 or newer, and this is {sys.version.split()[0]}")
-    if sys.argv[1:] not in (["install"], ["test"]):
+    if sys.argv[1:] not in (["install"], ["test"], ["wheel"]):
         sys.exit(__doc__)
     python = environment()
-    if sys.argv[1] == "test":
+    if sys.argv[1] in ("test", "wheel"):
         install(python, "[dev]")
-        return test(python)
+        return wheel(python) if sys.argv[1] == "wheel" else test(python)
     install(python)
     print("Installed. Next: .venv/bin/sdar train" if python.parent.parent == ROOT / ".venv" else "Installed.")
     return 0

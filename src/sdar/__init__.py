@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sdar.runs.rundir import RunDir
     from sdar.types import Completion, Group, Message, Observation, Step, Task, Trajectory, Turn
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "build.train": "train",
     "envs.base": "Env EnvSpec Expert Panel Prompts",
@@ -57,6 +59,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "Turn",
+    "__version__",
     "load_config",
     "train",
 ]

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, make_dataclass
 
+from sdar import __version__
 from sdar.commands import COMMANDS
 from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.settings.config import Layer, load, read_flags
-from sdar.settings.recipes import read_recipe
+from sdar.settings.shipped import read_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +38,7 @@ def dispatch(args: list[str]) -> int:
         say(overview())
         return 0
     if name == "--version":
-        from sdar.runs.rundir import versions
-
-        say(versions().get("sdar", "not installed, only imported"))
+        say(__version__)
         return 0
     if name not in COMMANDS:
         raise ConfigError(f"unknown command '{name}': {suggest(name, COMMANDS)}")

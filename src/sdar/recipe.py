@@ -26,6 +26,7 @@ from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
 from sdar.settings.config import Layer, load
 from sdar.settings.schedules import Shape
+from sdar.settings.shipped import find_file
 from sdar.settings.values import convert
 from sdar.skills.context import Detail, SkillsConfig
 from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig, WarmStartConfig
@@ -104,7 +105,7 @@ def load_config(layers: Sequence[Layer], also: Sequence[str] = ()) -> RunConfig:
 
 def import_plugin(name: str) -> None:
     """Import a `.py` file or a module, once. Raises `ConfigError` when it is not there."""
-    path = Path(name)
+    path = find_file(name)
     module = f"sdar_plugin_{path.stem}" if path.suffix == ".py" else name
     if module in sys.modules:
         return

@@ -24,7 +24,7 @@ from sdar.objectives.base import objectives
 from sdar.objectives.oracles import oracles
 from sdar.recipe import load_config
 from sdar.settings.config import Layer
-from sdar.settings.recipes import read_recipe
+from sdar.settings.shipped import read_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

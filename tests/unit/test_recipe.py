@@ -19,9 +19,9 @@ from sdar.recipe import RunConfig, load_config
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
 from sdar.settings.config import Layer, fingerprint, load, read_toml, to_table
-from sdar.settings.recipes import HOME
+from sdar.settings.shipped import PACKAGE
 
-RECIPES = HOME
+RECIPES = PACKAGE / "recipes"
 FILES = sorted(RECIPES.rglob("*.toml"))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sdar.build.card import model_card
 from sdar.build.engine import make_engine
 from sdar.build.evaluate import play_panel
 from sdar.build.learner import make_learner
@@ -17,7 +18,7 @@ from sdar.rollout.collector import Collector
 from sdar.runs.rundir import RunDir
 from sdar.settings.config import to_toml
 from sdar.skills.retrieval import retrievals
-from sdar.trainer.checkpoint import Checkpoints
+from sdar.trainer.checkpoint import Checkpoints, step_of
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress, Trainer
 
@@ -62,7 +63,8 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
 
     def export(directory: Path) -> None:
-        save_model(engine.model, tokenizer, directory)
+        step = step_of(directory.parent.with_suffix(""))
+        save_model(engine.model, tokenizer, directory, model_card(config, run, step))
 
     def evaluate_step(step: int) -> dict[str, float]:
         result = play_panel(config, collector, shown, world, progress)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_table
-from sdar.settings.recipes import read_recipe
+from sdar.settings.shipped import read_recipe
 
 if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
@@ -165,7 +165,7 @@ def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> Non
 def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
     """Write a result beside the others of its model; the file."""
     from sdar.runs.files import write_atomic
-    from sdar.runs.rundir import versions
+    from sdar.runs.versions import versions
 
     file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
     made = {**source, "command": sys.argv, "versions": versions()}

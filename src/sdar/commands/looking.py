@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
-from sdar.settings.recipes import about, shipped
 from sdar.settings.registry import Registry
+from sdar.settings.shipped import about, recipes
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
@@ -66,7 +66,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
 
     env = config.env
     return {
-        "recipes": {name: (about(file), "") for name, file in shipped().items()},
+        "recipes": {name: (about(file), "") for name, file in recipes().items()},
         "objectives": rows(objectives),
         "envs": rows(envs),
         "panels": {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},
@@ -129,7 +129,7 @@ def doctor(words: list[str], options: NoOptions, flags: Layer) -> int:
 
     from sdar.runs.files import check_writable
     from sdar.runs.paths import data_dir
-    from sdar.runs.rundir import versions
+    from sdar.runs.versions import versions
 
     rows: dict[str, str] = {f"version of {name}": found for name, found in versions().items()}
     rows["machine"] = f"{platform.platform()}, {os.cpu_count()} cores"

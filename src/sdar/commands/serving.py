@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sdar.commands.base import configure, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer
-from sdar.settings.recipes import read_recipe
+from sdar.settings.shipped import read_recipe
 from sdar.settings.values import check_least
 
 

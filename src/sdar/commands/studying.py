@@ -6,6 +6,7 @@ from pathlib import Path
 from sdar.commands.base import configure, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer
+from sdar.settings.shipped import find_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
 
     if len(words) != 1:
         raise ConfigError("usage: sdar study FILE.toml")
-    plan = read_plan(Path(words[0]))
+    plan = read_plan(find_file(words[0]))
     for run in plan.runs:
         configure([Layer(f"{plan.file}: {run.name}", run.settings)], Layer("--", {}))
     todo = missing(plan)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_toml
-from sdar.settings.recipes import read_recipe
+from sdar.settings.shipped import read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

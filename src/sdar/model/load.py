@@ -103,11 +103,11 @@ def keep_layer_inputs(model: PreTrainedModel | PeftModel) -> None:
     enable({"use_reentrant": False})
 
 
-def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: Path, card: str = "") -> None:
     """Write a plain transformers model and its tokenizer; `directory` appears whole or not at all.
 
     Of a model with adapters, the merged model is written, and the adapters alone under `adapter/`. The
-    parameters must be whole tensors, not shards.
+    parameters must be whole tensors, not shards. `card` is the text of its README, the model card.
     """
     partial, old = (directory.with_name(f".{directory.name}.{end}") for end in ("tmp", "old"))
     for left in (partial, old):
@@ -119,6 +119,8 @@ def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: 
     assert isinstance(model, PreTrainedModel)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    if card:
+        (partial / "README.md").write_text(card, encoding="utf-8")
     if directory.exists():
         os.replace(directory, old)
     os.replace(partial, directory)

@@ -1,6 +1,6 @@
 """The run directory: all that a run leaves behind, and the only link between training and reading. No torch.
 
-    meta.json                       format, id, creation time, command line, versions of Python and packages
+    meta.json                       format, id, creation time, command line, commit, versions of Python and packages
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`
@@ -29,28 +29,16 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sdar.errors import CheckpointError, ConfigError
 from sdar.runs.files import write_atomic
 from sdar.runs.records import Notes, episode_record, trajectory_record
+from sdar.runs.versions import commit, versions
 from sdar.types import Trajectory
 
 FORMAT = 2
-PACKAGES = ("sdar", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "alfworld", "textworld")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass(frozen=True)
@@ -70,6 +58,7 @@ class RunDir:
             "command": sys.argv,
             "platform": platform.platform(),
             "versions": versions(),
+            "commit": commit(),
         }
         write_atomic(run.config_file, config)
         write_atomic(run.path / "meta.json", json.dumps(meta, indent=1) + "\n")

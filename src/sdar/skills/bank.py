@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.settings.shipped import find_file
 
 BUILTIN = Path(__file__).parent / "banks"
 REQUIRED = ("name", "summary")
@@ -186,7 +187,7 @@ def builtin_banks() -> tuple[str, ...]:
 
 def _files(source: str | Path) -> list[Path]:
     """The skill files of a built-in bank or a directory."""
-    directory = BUILTIN / source if source in builtin_banks() else Path(source)
+    directory = BUILTIN / source if source in builtin_banks() else find_file(source)
     if not directory.is_dir():
         near = suggest(str(source), builtin_banks())
         raise ConfigError(f"unknown skill bank '{source}', and no such directory: {near}")

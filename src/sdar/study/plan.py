@@ -17,6 +17,7 @@ from typing import Any
 
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import read_toml
+from sdar.settings.shipped import is_shipped
 
 Table = Mapping[str, Any]
 
@@ -57,8 +58,9 @@ class Plan:
 
     @property
     def results(self) -> Path:
-        """Where the result files go: beside the study's file."""
-        return self.file.parent / "results" / self.file.stem
+        """Where the result files go: beside the study's file, or in `studies` for one of the package."""
+        home = Path("studies") if is_shipped(self.file) else self.file.parent
+        return home / "results" / self.file.stem
 
 
 def read_plan(file: Path) -> Plan:

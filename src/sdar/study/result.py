@@ -5,7 +5,6 @@ import json
 import math
 import os
 import platform
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-import sdar
 from sdar.envs.base import Panel
 from sdar.errors import DataError
 from sdar.evaluation.results import EvalResult, Outcome
 from sdar.runs.files import write_atomic
-from sdar.runs.rundir import RunDir, read_evals, read_metrics, read_trajectories, trajectory_steps, versions
+from sdar.runs.rundir import RunDir, read_evals, read_metrics, read_trajectories, trajectory_steps
+from sdar.runs.versions import commit, versions
 from sdar.settings.config import read_toml
 from sdar.study.plan import Planned
 
@@ -55,16 +54,7 @@ def provenance(model: Path) -> dict[str, Any]:
     files = sorted(path for path in model.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
     machine = {"platform": platform.platform(), "cores": os.cpu_count(), "cpu": platform.machine()}
-    return {"commit": _commit(), "model": digest, "versions": versions(), "machine": machine}
-
-
-def _commit() -> str:
-    """The commit of the package's checkout, with a mark when files differ from it; empty outside of one."""
-    command = ["git", "-C", str(Path(sdar.__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    return {"commit": commit(), "model": digest, "versions": versions(), "machine": machine}
 
 
 def is_complete(run: RunDir) -> bool:
