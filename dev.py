@@ -2,7 +2,7 @@
 
     python3 dev.py install    make .venv (unless inside a virtual environment) and install sdar in it
     python3 dev.py test       the same with the tools for development, then every check and all tests
-    python3 dev.py wheel      build the wheel, install it in a fresh environment elsewhere and run short jobs there
+    python3 dev.py wheel      build the wheel, install it in a fresh place and run short jobs there
 
 Where there is no NVIDIA GPU, torch comes as its CPU build: the usual one for Linux brings gigabytes of CUDA.
 """
@@ -92,8 +92,8 @@ JOBS = (
     "sdar train webshop/embedded --dry-run",
     "sdar study studies/skill_quality.toml --dry-run",
     "sdar check objective margin --plugins examples/my_objective.py",
-    "sdar train examples/my_env.toml --name short --train.steps 1 --rollout.tasks-per-step 2 --rollout.group-size 2 "
-    "--warm-start.steps 2 --warm-start.demonstrations 2 --warm-start.model.num-layers 1 --trackers",
+    "sdar train examples/my_env.toml --name short --train.steps 1 --rollout.tasks-per-step 2 "
+    "--rollout.group-size 2 --warm-start.steps 2 --warm-start.demonstrations 2 --trackers",
     "sdar eval latest --samples 2",
 )
 """What a user of the wheel can do in an empty directory."""
@@ -102,7 +102,7 @@ JOBS = (
 def wheel(python: Path) -> int:
     """Build the distributions, install the wheel outside the checkout, and run `JOBS` there; 0 when all did.
 
-    The fresh environment borrows the packages that sdar needs from that of `python`, so nothing is downloaded.
+    The fresh environment borrows the packages that sdar needs from that of `python`: nothing is downloaded.
     """
     with tempfile.TemporaryDirectory(prefix="sdar-wheel-") as folder:
         place, desk = Path(folder), Path(folder) / "desk"
@@ -110,9 +110,8 @@ def wheel(python: Path) -> int:
         subprocess.run([str(python), "-m", "hatchling", "build", "-d", folder], cwd=ROOT, check=True)
         [built] = place.glob("*.whl")
         [source] = place.glob("*.tar.gz")
-        print(
-            f"{built.name}: {built.stat().st_size >> 10} KiB, {source.name}: {source.stat().st_size >> 10} KiB"
-        )
+        for file in (built, source):
+            print(f"{file.name}: {file.stat().st_size >> 10} KiB")
         fresh = place / "env"
         venv.create(fresh, with_pip=False)
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -121,15 +120,8 @@ def wheel(python: Path) -> int:
             for each in (python, fresh / "bin" / "python")
         )
         (Path(own) / "borrowed.pth").write_text(f"{borrowed}\n")
-        into = [
-            "--python",
-            str(fresh / "bin" / "python"),
-            "install",
-            "-qq",
-            "--no-deps",
-            "--ignore-installed",
-        ]
-        subprocess.run([str(python), "-m", "pip", *into, "--no-index", str(built)], check=True)
+        into = ["--python", str(fresh / "bin" / "python"), "install", "-qq", "--no-deps", "--no-index"]
+        subprocess.run([str(python), "-m", "pip", *into, "--ignore-installed", str(built)], check=True)
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         env |= {"OMP_NUM_THREADS": "1", "SDAR_DATA": str(place / "data")}
         for job in JOBS:

@@ -59,7 +59,6 @@ __all__ = [
     "Task",
     "Trajectory",
     "Turn",
-    "__version__",
     "load_config",
     "train",
 ]

@@ -75,6 +75,7 @@ def test_public_names() -> None:
         assert getattr(sdar, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sdar.nothing  # noqa: B018
+    assert sdar.__version__.count(".") == 2
 
 
 def test_python_dash_m() -> None:

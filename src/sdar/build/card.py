@@ -33,8 +33,8 @@ def model_card(config: RunConfig, run: RunDir, step: int) -> str:
             *tags,
             f"# {run.path.name}, step {step}",
             "",
-            f"A policy for `{env}`, trained with `{objective}` for {step} of {config.train.steps} steps from {start}.",
-            f"Made by {code}; run {run.id}.",
+            f"A policy for `{env}`, trained with `{objective}` for {step} of {config.train.steps} steps, "
+            f"from {start}. Made by {code}; run {run.id}.",
             "",
             *played,
             "`sdar eval` takes this directory with the settings below as a recipe.",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sdar.recipe import RunConfig
 
 
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+"""How models on the Hugging Face hub are called: OWNER/NAME."""
 IS_MAIN = os.environ.get("RANK", "0") == "0"
 """Under torchrun only the first process speaks."""
 
@@ -70,6 +72,8 @@ def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, P
         run, checkpoint = RunDir.open(path.parent.parent), path
     elif (path / "config.json").is_file() and not (path / "meta.json").is_file():
         return Layer(target, {"model": {"path": target}}), path, out / "eval" / path.name
+    elif HUB_NAME.fullmatch(target) and not path.parent.is_dir() and not (out / target).exists():
+        return Layer(target, {"model": {"path": target}}), path, out / "eval" / target.replace("/", "-")
     else:
         run = find_run(target, out)
         saved = {step_of(path): path for path in complete(run.checkpoints)}

@@ -63,9 +63,10 @@ class Player:
 def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     """Play a fixed panel of tasks with a model and show its success, with intervals.
 
-    MODEL is a run (a path, a name, or latest), one of its checkpoints, a transformers model, or one of the
-    environment's experts (such as planner). With --engine openai it is the name of a model behind a chat
-    endpoint at --base-url; the key comes from the environment variable OPENAI_API_KEY.
+    MODEL is a run (a path, a name, or latest), one of its checkpoints, a transformers model in a directory or
+    on the Hugging Face hub (OWNER/NAME), or one of the environment's experts (such as planner). With --engine
+    openai it is the name of a model behind a chat endpoint at --base-url; the key comes from the environment
+    variable OPENAI_API_KEY.
     """
     from sdar.build.checks import check_panel
     from sdar.build.skills import student_skills

@@ -1,6 +1,6 @@
 """The run directory: all that a run leaves behind, and the only link between training and reading. No torch.
 
-    meta.json                       format, id, creation time, command line, commit, versions of Python and packages
+    meta.json                       format, id, creation time, command line, commit, versions
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`

@@ -1,4 +1,4 @@
-"""Which code made a run: the commit of the package, and the versions of what decides its numbers. No torch."""
+"""Which code made a run: the commit of the package, and versions of what decides its numbers. No torch."""
 
 import json
 import platform
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(home: Path = HOME) -> str:
-    """The commit of the package's checkout, with `-dirty` when files differ from it; empty where none is known.
+    """The commit of the package's checkout, with `-dirty` when files differ; empty where none is known.
 
     Of a package that pip installed from a repository's address it is the one that pip noted (PEP 610). The
     repository of a project that merely holds an installation says nothing.

@@ -1,8 +1,8 @@
 """What comes with the package as files: recipes by short names, studies and examples by their usual paths.
 
 Recipes are TOML files under `sdar/recipes`. Whatever reads a recipe takes a short name (`alfworld/published`,
-`qwen2.5-3b`) or the path of a file. A wheel holds `studies` and `examples` beside the recipes, a checkout at its
-top, so `examples/my_objective.py` is found from any directory.
+`qwen2.5-3b`) or the path of a file. A wheel holds `studies` and `examples` beside the recipes, a checkout at
+its top, so `examples/my_objective.py` is found from any directory.
 """
 
 from collections.abc import Mapping

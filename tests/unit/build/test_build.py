@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.tiny import tiny_model, tiny_tokenizer
 
-from sdar.build import make_engine
+from sdar.build.engine import make_engine
 from sdar.model.chat import Chat
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import RolloutConfig

@@ -1,0 +1,33 @@
+"""The model card of a checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.outcomes import result_of
+
+from sdar.build.card import model_card
+from sdar.model.settings import ModelConfig
+from sdar.recipe import RunConfig
+from sdar.runs.rundir import RunDir
+
+
+def test_a_card_says_what_the_model_is_and_how_well_it_plays(tmp_path: Path) -> None:
+    config = replace(RunConfig(), model=ModelConfig(path="Qwen/Qwen2.5-3B-Instruct"))
+    run = RunDir.create(tmp_path, "mine", "")
+    run.write_eval(10, result_of([[1], [0]]).to_json())
+    card = model_card(config, run, 10)
+    head = card.split("---\n")[1]
+    assert "base_model: Qwen/Qwen2.5-3B-Instruct\n" in head
+    assert "- sdar\n- reinforcement-learning\n- alfworld\n- sdar\n" in head
+    assert "# mine, step 10\n" in card
+    assert "for 10 of 60 steps" in card
+    assert "50.0 % [" in card
+    assert run.id in card
+    assert "[optim]\nlr = 0.0004\n" in card
+    assert "Success" not in model_card(config, run, 20)
+
+
+def test_the_embedded_model_has_no_base(tmp_path: Path) -> None:
+    card = model_card(RunConfig(), RunDir.create(tmp_path, "mine", ""), 1)
+    assert "base_model" not in card
+    assert "the small model that sdar makes itself" in card
