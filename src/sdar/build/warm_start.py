@@ -29,6 +29,8 @@ def start_model(config: RunConfig, world: World, shown: Display) -> Path:
         config=config.warm_start,
     )
     if world.is_main:
-        warm_start.ensure(world.device, lambda done, total, loss: shown.phase("warm start", done, total))
+        warm_start.ensure(
+            world.device, lambda done, total, loss: shown.phase("warm start", done, total), shown.message
+        )
     world.barrier()
     return warm_start.directory

@@ -7,8 +7,6 @@ ordinary supervised training; the run that follows does the rest.
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -28,6 +26,7 @@ from sdar.model.policy import Packed, Policy
 from sdar.rollout.agent import Episode
 from sdar.rollout.samples import Sample, build_samples
 from sdar.rollout.settings import RolloutConfig
+from sdar.runs.files import ensure_directory
 from sdar.runs.paths import data_dir
 from sdar.skills.context import SkillContext
 from sdar.trainer.settings import WarmStartConfig
@@ -72,16 +71,22 @@ class WarmStart:
         """Where the finished model is kept."""
         return data_dir() / "models" / f"embedded-{self.fingerprint[:16]}"
 
-    def ensure(self, device: torch.device, on_progress: Progress | None = None) -> Path:
-        """The directory of the model, which is built unless it is there."""
-        target = self.directory
-        if not (target / "config.json").is_file():
+    def ensure(
+        self,
+        device: torch.device,
+        on_progress: Progress | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> Path:
+        """The directory of the model, which is built unless it is there and whole.
+
+        Another process that builds it already is waited for; then `on_wait` gets one line.
+        """
+
+        def make(directory: Path) -> None:
             policy, tokenizer = self.build(device, on_progress)
-            partial = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-            save_model(policy.model, tokenizer, partial)
-            shutil.rmtree(target, ignore_errors=True)
-            partial.replace(target)
-        return target
+            save_model(policy.model, tokenizer, directory)
+
+        return ensure_directory(self.directory, make, on_wait)
 
     def build(
         self, device: torch.device, on_progress: Progress | None = None

@@ -26,3 +26,15 @@ def test_played_once_for_an_environment(tmp_path: Path, monkeypatch: pytest.Monk
     assert first["walker"].success.value == 1
     assert references(short, short.panel("held_out"))["walker"].success.value == 0.5
     assert played == ["walker", "walker"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"walker": {"panel"', '{"walker": {}}'])
+def test_a_damaged_file_is_made_anew(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDAR_DATA", str(tmp_path))
+    spec = ToySpec()
+    first = references(spec, spec.panel("held_out"))
+    file = next(tmp_path.glob("references/*.json"))
+    whole = file.read_text()
+    file.write_text(text)
+    assert references(spec, spec.panel("held_out")) == first
+    assert file.read_text() == whole
