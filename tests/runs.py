@@ -33,6 +33,7 @@ from sdar.trainer.metrics import rollout_metrics
 from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig
 from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Parts, StartOfStep, TeacherConfig, Weights
+from sdar.trainer.weight_sync import export_model
 from sdar.types import Step
 
 torch.set_num_threads(1)
@@ -146,7 +147,7 @@ def tiny_trainer(
             run.checkpoints,
             checkpoint or CheckpointConfig(every=2),
             world,
-            lambda path: engine.model.save_pretrained(path),
+            lambda path: export_model(policy, torch.float32, tiny_tokenizer(), world, path),
         ),
         run=run,
         evaluate=evaluate,

@@ -16,6 +16,7 @@ def check(config: RunConfig) -> None:
     """Find what cannot work before anything heavy is loaded. Raises an `SdarError`."""
     check_writable(config.out)
     check_trackers(config.trackers)
+    config.rollout.engine.require()
     if config.model.path != EMBEDDED:
         find_model(config.model.path)
     split = config.env.splits()[0]

@@ -7,11 +7,12 @@ from pathlib import Path
 from sdar.build.engine import make_engine
 from sdar.build.skills import student_skills
 from sdar.build.stage import stage
-from sdar.evaluation.evaluate import Collects, evaluate
+from sdar.evaluation.evaluate import evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.model.chat import Chat
 from sdar.model.load import load_tokenizer
 from sdar.recipe import RunConfig
+from sdar.rollout.attempts import Plays
 from sdar.rollout.collector import Collector
 from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.experts import ExpertCollector
@@ -58,7 +59,7 @@ def evaluate_endpoint(
 
 
 def play_panel(
-    config: RunConfig, collector: Collects, skills: str, world: World, progress: Progress | Display
+    config: RunConfig, collector: Plays, skills: str, world: World, progress: Progress | Display
 ) -> EvalResult:
     """The result of the collector's policy on the panel (collective)."""
     return evaluate(

@@ -12,7 +12,7 @@ from sdar.build.stage import Watcher, stage
 from sdar.build.warm_start import start_model
 from sdar.evaluation.curves import draw_learning_curve
 from sdar.model.chat import Chat
-from sdar.model.load import load_tokenizer, save_model
+from sdar.model.load import compute_dtype, load_tokenizer
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
 from sdar.runs.rundir import RunDir
@@ -21,6 +21,7 @@ from sdar.skills.retrieval import retrievals
 from sdar.trainer.checkpoint import Checkpoints, step_of
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress, Trainer
+from sdar.trainer.weight_sync import export_model
 
 
 def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]:
@@ -62,9 +63,12 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
     shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
 
+    learner = make_learner(config, start, world)
+
     def export(directory: Path) -> None:
         step = step_of(directory.parent.with_suffix(""))
-        save_model(engine.model, tokenizer, directory, model_card(config, run, step))
+        card = model_card(config, run, step)
+        export_model(learner.policy, compute_dtype(config.model), tokenizer, world, directory, card)
 
     def evaluate_step(step: int) -> dict[str, float]:
         result = play_panel(config, collector, shown, world, progress)
@@ -81,7 +85,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
         engine=engine,
         chat=chat,
         teacher=teacher_views(config, skills),
-        learner=make_learner(config, start, world),
+        learner=learner,
         checkpoints=Checkpoints(run.checkpoints, config.checkpoint, world, export),
         run=run,
         evaluate=evaluate_step,

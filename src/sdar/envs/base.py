@@ -174,10 +174,18 @@ class EnvSpec(ABC):
     def make(self) -> Env:
         """A fresh environment; cheap, and shares everything immutable with its siblings."""
 
-    def prefetch(self, texts: Iterable[str]) -> None:  # noqa: B027 - most environments have nothing to fetch
-        """Called with what the policy wrote in all live episodes, just before their steps.
+    @property
+    def waits(self) -> bool:
+        """Whether a step may wait for something outside this process, such as a server.
 
-        Environments that ask a server can ask for everything at once here. What fails is left to the steps.
+        Then steps are made in threads, several at a time but one of an environment, and nobody else waits.
+        """
+        return False
+
+    def prefetch(self, texts: Iterable[str]) -> None:  # noqa: B027 - most environments have nothing to fetch
+        """Called with what the policy wrote in some live episodes, before their steps, unless they wait.
+
+        Environments that look something up can do it for all of them here. What fails is left to the steps.
         """
 
     @abstractmethod

@@ -1,19 +1,16 @@
 """Plays a fixed panel of tasks. No torch: whatever collects episodes can be evaluated."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sdar.envs.base import Panel
 from sdar.errors import ConfigError
 from sdar.evaluation.results import EvalResult, Outcome
+from sdar.rollout.attempts import Plays, Progress, all_attempts, share, unshare
 from sdar.rollout.engine import Sampling
-from sdar.types import Group, Task
+from sdar.types import Group
 
 T = TypeVar("T")
-
-OnProgress = Callable[[int, int, int], None]
-"""(episodes done, episodes in all, successes so far)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +37,6 @@ class EvalConfig:
             raise ConfigError(f"eval.temperature must not be negative, not {self.temperature}")
 
 
-class Collects(Protocol):
-    """Plays episodes; `sdar.rollout.collector.Collector` is one."""
-
-    def collect(
-        self,
-        tasks: Sequence[Task],
-        group_size: int,
-        seed: int,
-        sampling: Sampling | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> list[Group]:
-        """`group_size` episodes of each task, in order."""
-
-
 class Ranks(Protocol):
     """The processes that share the work; `sdar.trainer.distributed.World` is one."""
 
@@ -71,13 +54,13 @@ class Ranks(Protocol):
 
 def evaluate(
     panel: Panel,
-    collector: Collects,
+    collector: Plays,
     config: EvalConfig,
     *,
     max_tokens: int = Sampling.max_tokens,
     skills: str = "",
     ranks: Ranks | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> EvalResult:
     """Play every task of `panel` `config.samples` times.
 
@@ -86,17 +69,17 @@ def evaluate(
     """
     rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
     sampling = Sampling(temperature=config.temperature, max_tokens=max_tokens)
-    tasks = list(panel.tasks)
-    groups = collector.collect(tasks[rank::size], config.samples, config.seed, sampling, on_progress)
-    mine = [Outcome.of(group) for group in groups]
-    shares = [mine] if ranks is None else ranks.gather(mine)
-    outcomes = {outcome.task: outcome for share in shares for outcome in share}
+    attempts = all_attempts(panel.tasks, config.samples)
+    played = collector.play(share(attempts, rank, size), config.seed, sampling, on_progress)
+    mine = [Outcome.of(Group(trajectory.task, [trajectory])) for trajectory in played]
+    outcomes = unshare([mine] if ranks is None else ranks.gather(mine))
+    samples = config.samples
     return EvalResult(
         panel=panel.name,
         fingerprint=panel.fingerprint,
-        samples=config.samples,
+        samples=samples,
         temperature=config.temperature,
         seed=config.seed,
         skills=skills,
-        outcomes=tuple(outcomes[task.id] for task in tasks),
+        outcomes=tuple(Outcome.joined(outcomes[i : i + samples]) for i in range(0, len(outcomes), samples)),
     )

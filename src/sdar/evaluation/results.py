@@ -69,6 +69,19 @@ class Outcome:
         )
 
     @classmethod
+    def joined(cls, parts: Sequence["Outcome"]) -> "Outcome":
+        """The samples of several outcomes of one task, in order."""
+        names = dict.fromkeys(name for part in parts for name in part.metrics)
+        absent = [(0.0,) * len(part.success) for part in parts]
+        metrics = {
+            name: tuple(v for part, no in zip(parts, absent, strict=True) for v in part.metrics.get(name, no))
+            for name in names
+        }
+        columns = ("success", "reward", "turns", "invalid", "truncated", "tokens")
+        values = {name: tuple(v for part in parts for v in getattr(part, name)) for name in columns}
+        return cls(task=parts[0].task, kind=parts[0].kind, metrics=metrics, **values)
+
+    @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
         """Read one back."""
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}

@@ -15,6 +15,7 @@ from sdar.types import (
     EndReason,
     Message,
     Observation,
+    Step,
     StopReason,
     Task,
     Trajectory,
@@ -33,7 +34,7 @@ def turn_seed(seed: int, task_id: str, index: int, turn: int) -> int:
 
 
 class Dialogue:
-    """One attempt at a task in messages: what to show, and what each `answer` did, until `end` is set."""
+    """One attempt at a task in messages: `act` on an answer to them and `record` it, until `end` is set."""
 
     def __init__(
         self,
@@ -77,9 +78,12 @@ class Dialogue:
         """The seed of the coming turn, which follows from `seed`, task, index and turn."""
         return turn_seed(seed, self.task.id, self.index, len(self._turns))
 
-    def answer(self, text: str, completion: Completion, prompt: Sequence[int] = ()) -> None:
-        """Step the environment with `text` and make the next messages; `prompt` are the tokens before it."""
-        step = self._env.step(text)
+    def act(self, text: str) -> Step:
+        """What the environment makes of `text`; the only call that may wait, and may be made in a thread."""
+        return self._env.step(text)
+
+    def record(self, text: str, completion: Completion, step: Step, prompt: Sequence[int] = ()) -> None:
+        """Take an answer and its step as this turn, and make the next messages; `prompt` are its tokens."""
         self._turns.append(
             Turn(
                 observation=self._now,
@@ -132,7 +136,7 @@ class Dialogue:
 
 
 class Episode(Dialogue):
-    """A dialogue in tokens: `request` a completion and `accept` it, until `end` is set."""
+    """A dialogue in tokens: `request` a completion, `act` on its text, `accept` both, until `end` is set."""
 
     def __init__(
         self,
@@ -166,9 +170,9 @@ class Episode(Dialogue):
         """What to ask of the engine now; the random numbers follow from `seed`, task, index and turn."""
         return Request(tuple(self._seen + self._added), self.turn_seed(seed), self.session)
 
-    def accept(self, completion: Completion) -> None:
-        """Take the completion as this turn's answer, step the environment and make the next prompt."""
-        self.answer(self._chat.decode(completion.tokens), completion, self._added)
+    def accept(self, text: str, completion: Completion, step: Step) -> None:
+        """Take the completion, its text and what came of it as this turn, and make the next prompt."""
+        self.record(text, completion, step, self._added)
         if self.end:
             return
         if self._context is ContextMode.TRANSCRIPT:

@@ -1,83 +1,140 @@
-"""Plays groups of episodes: one turn of every unfinished episode at a time."""
+"""Plays episodes, each at its own pace: answered, it goes on at once, and when it ends, another one starts.
 
-from abc import ABC, abstractmethod
+Nothing here depends on when an answer comes: what an episode is follows from its task, its place in the group
+and the seed.
+"""
+
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
-from sdar.errors import ConfigError
 from sdar.model.chat import Chat
 from sdar.rollout.agent import Dialogue, Episode
+from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Engine, Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
-from sdar.types import Group, Task, Trajectory
+from sdar.types import Completion, Step, Task, Trajectory
 
 D = TypeVar("D", bound=Dialogue)
-Progress = Callable[[int, int, int], None]
-"""Told (episodes that have ended, all episodes, successes) after every turn."""
+Answer = tuple[str, Completion]
+"""What was written, and the record of it."""
 
 
-class Rounds(ABC, Generic[D]):
-    """Plays tasks of one environment in rounds: every live episode takes one turn in each."""
+class Player(Plays, Generic[D]):
+    """Plays tasks of one environment. Subclasses say who answers."""
 
     def __init__(self, spec: EnvSpec, config: RolloutConfig, skills: SkillContext | None) -> None:
         """`skills` are shown to the player itself."""
         self.spec, self.config, self.skills = spec, config, skills
 
-    def collect(
+    def play(
         self,
-        tasks: Sequence[Task],
-        group_size: int,
+        attempts: Sequence[Attempt],
         seed: int,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
-    ) -> list[Group]:
-        """`group_size` episodes of each task, in the order of `tasks`.
+    ) -> list[Trajectory]:
+        """See `Plays.play`; `sampling` is the config's by default.
 
-        The random numbers of a turn follow from `seed`, the task's id, the place in the group and the turn;
-        how tasks are ordered or shared out over processes does not matter. `sampling` is the config's by
-        default. Raises `ConfigError` for a task given twice, `ContextOverflow` for a first prompt that does
-        not fit.
+        Raises `ContextOverflow` for a first prompt that does not fit.
         """
         config = self.config
         sampling = sampling or Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        if len({task.id for task in tasks}) < len(tasks):
-            raise ConfigError("a task is listed twice; for more episodes of a task use a larger group")
-        waiting = deque((task, index) for task in tasks for index in range(group_size))
-        total = len(waiting)
-        live: list[D] = []
+        waiting, won = deque(attempts), 0
         ended: dict[tuple[str, int], Trajectory] = {}
+        table = _Table(self)
         try:
-            while waiting or live:
-                while waiting and len(live) < config.max_live:
-                    live.append(self._start(*waiting.popleft()))
-                self._turn(live, seed, sampling)
-                over = [episode for episode in live if episode.end]
-                self._release(over)
-                live = [episode for episode in live if not episode.end]
-                ended |= {(episode.task.id, episode.index): episode.trajectory() for episode in over}
-                if on_progress:
-                    on_progress(len(ended), total, sum(trajectory.success for trajectory in ended.values()))
+            while waiting or table.live:
+                started: list[D] = []
+                while waiting and len(table.live) + len(started) < config.max_live:
+                    started.append(self._start(*waiting.popleft()))
+                table.seat(started, seed, sampling)
+                over = table.turn(seed, sampling)
+                for episode in over:
+                    ended[episode.task.id, episode.index] = episode.trajectory()
+                    won += episode.success
+                if over and on_progress:
+                    on_progress(len(ended), len(attempts), won)
         finally:
-            self._release(live)
-        return [Group(task, [ended[task.id, index] for index in range(group_size)]) for task in tasks]
+            table.close()
+        return [ended[task.id, index] for task, index in attempts]
 
     @abstractmethod
     def _start(self, task: Task, index: int) -> D:
         """A fresh episode."""
 
     @abstractmethod
-    def _turn(self, live: Sequence[D], seed: int, sampling: Sampling) -> None:
-        """Let every live episode take one turn."""
+    def _ask(self, episodes: Sequence[D], seed: int, sampling: Sampling) -> None:
+        """Ask for the coming turn of these episodes."""
 
     @abstractmethod
-    def _release(self, episodes: Sequence[D]) -> None:
-        """Free what was kept for these episodes."""
+    def _hear(self, at_once: bool) -> list[tuple[D, Answer | None]]:
+        """The answers that have come since; waits for one unless `at_once`. None: the episode has ended."""
+
+    @abstractmethod
+    def _take(self, episode: D, answer: Answer, step: Step) -> None:
+        """Let an episode go on by a turn."""
+
+    @abstractmethod
+    def _forget(self, episodes: Iterable[D]) -> None:
+        """Free what was kept for these episodes; those that have not ended go with all that was asked."""
 
 
-class Collector(Rounds[Episode]):
+class _Table(Generic[D]):
+    """The live episodes: some wait for their player's answer, some for their environment's."""
+
+    def __init__(self, player: Player[D]) -> None:
+        self.live: dict[int, D] = {}
+        self._player = player
+        self._acting: dict[Future[Step], tuple[D, Answer]] = {}
+        self._threads = ThreadPoolExecutor(player.config.max_live)  # makes a thread when one is missing
+
+    def seat(self, episodes: Sequence[D], seed: int, sampling: Sampling) -> None:
+        """Begin episodes."""
+        self.live |= {id(episode): episode for episode in episodes}
+        if episodes:
+            self._player._ask(episodes, seed, sampling)
+
+    def turn(self, seed: int, sampling: Sampling) -> list[D]:
+        """Pass on what has come from players and environments; the episodes that ended."""
+        asked = len(self.live) > len(self._acting)
+        heard = self._player._hear(at_once=bool(self._acting)) if asked else []
+        going = [episode for episode, answer in heard if answer is None]
+        for episode, answer, step in self._acted([pair for pair in heard if pair[1] is not None], asked):
+            self._player._take(episode, answer, step)
+            going.append(episode)
+        over = [episode for episode in going if episode.end]
+        for episode in over:
+            del self.live[id(episode)]
+        self._player._forget(over)
+        going = [episode for episode in going if not episode.end]
+        if going:
+            self._player._ask(going, seed, sampling)
+        return over
+
+    def _acted(self, heard: Sequence[tuple[D, Answer | None]], asked: bool) -> list[tuple[D, Answer, Step]]:
+        """What environments did; those that wait for something outside do it in threads, for later turns."""
+        answers = [(episode, answer) for episode, answer in heard if answer is not None]
+        if not self._player.spec.waits:
+            self._player.spec.prefetch(text for _, (text, _) in answers)
+            return [(episode, answer, episode.act(answer[0])) for episode, answer in answers]
+        for episode, answer in answers:
+            self._acting[self._threads.submit(episode.act, answer[0])] = (episode, answer)
+        done, _ = wait(self._acting, 0 if asked else None, FIRST_COMPLETED)
+        ready = [future for future in self._acting if future in done]
+        return [(*self._acting.pop(future), future.result()) for future in ready]
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        self._threads.shutdown(cancel_futures=True)
+        self._player._forget(self.live.values())
+
+
+class Collector(Player[Episode]):
     """Plays tasks with an engine, in tokens."""
 
     def __init__(
@@ -91,6 +148,7 @@ class Collector(Rounds[Episode]):
         """`skills` are shown to the player itself."""
         super().__init__(spec, config, skills)
         self.engine, self.chat = engine, chat
+        self._asked: dict[int, Episode] = {}
 
     def _start(self, task: Task, index: int) -> Episode:
         return Episode(
@@ -105,11 +163,20 @@ class Collector(Rounds[Episode]):
             skills=self.skills,
         )
 
-    def _turn(self, live: Sequence[Episode], seed: int, sampling: Sampling) -> None:
-        completions = self.engine.generate([episode.request(seed) for episode in live], sampling)
-        self.spec.prefetch(self.chat.decode(completion.tokens) for completion in completions)
-        for episode, completion in zip(live, completions, strict=True):
-            episode.accept(completion)
+    def _ask(self, episodes: Sequence[Episode], seed: int, sampling: Sampling) -> None:
+        tickets = self.engine.submit([episode.request(seed) for episode in episodes], sampling)
+        self._asked |= dict(zip(tickets, episodes, strict=True))
 
-    def _release(self, episodes: Sequence[Episode]) -> None:
-        self.engine.release([episode.session for episode in episodes if episode.session is not None])
+    def _hear(self, at_once: bool) -> list[tuple[Episode, Answer | None]]:
+        done = self.engine.step()
+        return [(self._asked.pop(ticket), (self.chat.decode(c.tokens), c)) for ticket, c in done]
+
+    def _take(self, episode: Episode, answer: Answer, step: Step) -> None:
+        episode.accept(*answer, step)
+
+    def _forget(self, episodes: Iterable[Episode]) -> None:
+        left = list(episodes)
+        if any(not episode.end for episode in left):
+            self.engine.abort()
+            self._asked = {}
+        self.engine.release([episode.session for episode in left if episode.session is not None])

@@ -5,8 +5,8 @@ The key comes from the environment, goes into one header, and is kept out of eve
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,18 @@ import httpx
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError, DataError
 from sdar.rollout.agent import Dialogue
-from sdar.rollout.collector import Rounds
+from sdar.rollout.collector import Answer, Player
 from sdar.rollout.engine import Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, Message, StopReason, Task
+from sdar.types import Completion, Message, Step, StopReason, Task
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds the key; servers that need none take it unset."""
 _BUSY = {408, 409, 429, 500, 502, 503, 504, 529}
 _LONGEST_WAIT = 60.0
+_SHORT_WAIT = 0.01
+"""Seconds after which environments that were waited for are looked at again."""
 
 
 class PromptTooLong(Exception):
@@ -148,7 +150,7 @@ def _retry_after(response: httpx.Response) -> float:
         return 0.0
 
 
-class EndpointCollector(Rounds[Dialogue]):
+class EndpointCollector(Player[Dialogue]):
     """Plays tasks with a chat endpoint; its trajectories have texts and counts of tokens."""
 
     def __init__(
@@ -161,6 +163,8 @@ class EndpointCollector(Rounds[Dialogue]):
         """`skills` are shown to the player itself."""
         super().__init__(spec, config, skills)
         self.endpoint = endpoint
+        self._threads = ThreadPoolExecutor(endpoint.config.concurrency)
+        self._asked: dict[Future[Answer], Dialogue] = {}
 
     def _start(self, task: Task, index: int) -> Dialogue:
         return Dialogue(
@@ -173,21 +177,29 @@ class EndpointCollector(Rounds[Dialogue]):
             skills=self.skills,
         )
 
-    def _turn(self, live: Sequence[Dialogue], seed: int, sampling: Sampling) -> None:
-        def ask(dialogue: Dialogue) -> tuple[str, Completion] | PromptTooLong:
+    def _ask(self, episodes: Sequence[Dialogue], seed: int, sampling: Sampling) -> None:
+        for dialogue in episodes:
+            question = dialogue.conversation, sampling, dialogue.turn_seed(seed)
+            self._asked[self._threads.submit(self.endpoint.complete, *question)] = dialogue
+
+    def _hear(self, at_once: bool) -> list[tuple[Dialogue, Answer | None]]:
+        done, _ = wait(self._asked, _SHORT_WAIT if at_once else None, FIRST_COMPLETED)
+        heard: list[tuple[Dialogue, Answer | None]] = []
+        for future in [future for future in self._asked if future in done]:
+            dialogue = self._asked.pop(future)
             try:
-                return self.endpoint.complete(dialogue.conversation, sampling, dialogue.turn_seed(seed))
+                heard.append((dialogue, future.result()))
             except PromptTooLong as error:
-                return error
+                dialogue.overflow(f"does not fit the endpoint's context: {error}")
+                heard.append((dialogue, None))
+        return heard
 
-        with ThreadPoolExecutor(self.endpoint.config.concurrency) as pool:
-            answers = list(pool.map(ask, live))
-        self.spec.prefetch(answer[0] for answer in answers if not isinstance(answer, PromptTooLong))
-        for dialogue, answer in zip(live, answers, strict=True):
-            if isinstance(answer, PromptTooLong):
-                dialogue.overflow(f"does not fit the endpoint's context: {answer}")
-            else:
-                dialogue.answer(*answer)
+    def _take(self, episode: Dialogue, answer: Answer, step: Step) -> None:
+        episode.record(*answer, step)
 
-    def _release(self, episodes: Sequence[Dialogue]) -> None:
-        """An endpoint keeps nothing."""
+    def _forget(self, episodes: Iterable[Dialogue]) -> None:
+        """An endpoint keeps nothing, and what it was asked is dropped."""
+        if any(not episode.end for episode in episodes):
+            for future in self._asked:
+                future.cancel()
+            self._asked = {}

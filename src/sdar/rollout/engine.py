@@ -1,10 +1,19 @@
-"""The seam between rollouts and whatever generates tokens."""
+"""The seam between rollouts and whatever generates tokens: a stream of requests in and completions out."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from sdar.errors import ContextOverflow
 from sdar.types import Completion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Bucket: TypeAlias = "Sequence[tuple[str, Tensor]]"
+"""Some weights: (name in the checkpoint, whole tensor). Tied names stand side by side, with one tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +31,8 @@ class Request:
     """One completion to draw.
 
     `tokens` is the whole prompt. `seed` alone decides the random numbers, so a completion does not depend on
-    what else is in the batch. Requests with the same `session` extend one another: an engine may keep its
-    cache for the part it has seen.
+    what else is asked, nor on when. Requests with the same `session` extend one another: an engine may keep
+    its cache for the part it has seen.
     """
 
     tokens: Sequence[int]
@@ -32,19 +41,55 @@ class Request:
 
 
 class Engine(Protocol):
-    """Draws completions for token prompts."""
+    """Draws completions for token prompts. Nothing of it runs but inside its methods."""
 
     context_length: int
     """Largest prompt plus completion, in tokens."""
+    dtype: str
+    """What the weights are kept in, as torch names it: "float32" or "bfloat16"."""
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """One completion for each request, in order.
+    def submit(self, requests: Sequence[Request], sampling: Sampling) -> list[int]:
+        """Take requests in, at any time; the ticket of each, a number that this engine never gave before.
 
-        A prompt that leaves no room raises `ContextOverflow`.
+        A prompt that leaves no room raises `ContextOverflow`, a session that has an unfinished request
+        `ValueError`; then none of the requests is taken.
         """
 
-    def release(self, sessions: Iterable[Hashable]) -> None:
-        """Forget these sessions and free what was kept for them."""
+    def step(self) -> list[tuple[int, Completion]]:
+        """Work for about one token of every completion; (ticket, completion) of those that have ended.
 
-    def load_weights(self, state: Mapping[str, Any]) -> None:
-        """Take over new policy weights (parameter name -> full tensor); kept caches are dropped."""
+        Empty while none has ended, and at once when nothing was asked.
+        """
+
+    def abort(self) -> None:
+        """Forget all requests that have not ended. The engine is as usable as before."""
+
+    def release(self, sessions: Iterable[Hashable]) -> None:
+        """Forget these sessions and free what was kept for them; none of them has an unfinished request."""
+
+    def update_weights(self, buckets: Iterable[Bucket]) -> None:
+        """Take over new weights, all of them, in the engine's `dtype`; kept caches are dropped.
+
+        A tensor may be a view that the next bucket overwrites. `ConfigError` for another model's weights.
+        """
+
+    def sleep(self) -> None:
+        """Give back memory until the next `wake`, while the policy trains. Idle engines only."""
+
+    def wake(self) -> None:
+        """Be usable again. The weights are those of the next `update_weights`, which follows."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """One completion for each request, in order; the engine is idle before."""
+        tickets = self.submit(requests, sampling)
+        done: dict[int, Completion] = {}
+        while len(done) < len(tickets):
+            done |= dict(self.step())
+        return [done[ticket] for ticket in tickets]
+
+
+def check_room(requests: Iterable[Request], context_length: int) -> None:
+    """Raise `ContextOverflow` for a prompt that leaves no room for a token."""
+    longest = max((len(request.tokens) for request in requests), default=0)
+    if longest >= context_length:
+        raise ContextOverflow(f"a prompt of {longest} tokens leaves no room in a context of {context_length}")

@@ -4,37 +4,36 @@ from collections.abc import Sequence
 
 from sdar.envs.base import EnvSpec
 from sdar.rollout.agent import turn_seed
-from sdar.rollout.collector import Progress
+from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Sampling
-from sdar.types import Completion, ContextMode, EndReason, Group, StopReason, Task, Trajectory, Turn
+from sdar.types import Completion, ContextMode, EndReason, StopReason, Task, Trajectory, Turn
 
 _NO_TOKENS = Completion((), (), StopReason.STOP)
 
 
-class ExpertCollector:
+class ExpertCollector(Plays):
     """Collects episodes of one of the environment's experts; their trajectories have no tokens."""
 
     def __init__(self, spec: EnvSpec, expert: str) -> None:
         """`expert` is one of `spec.experts()`."""
         self.spec, self.expert = spec, expert
 
-    def collect(
+    def play(
         self,
-        tasks: Sequence[Task],
-        group_size: int,
+        attempts: Sequence[Attempt],
         seed: int,
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
-    ) -> list[Group]:
-        """`group_size` episodes of each task, in order; the dice follow from seed, task and index."""
-        groups: list[Group] = []
+    ) -> list[Trajectory]:
+        """See `Plays.play`; the dice follow from seed, task and index."""
+        played: list[Trajectory] = []
         won = 0
-        for task in tasks:
-            groups.append(Group(task, [self._play(task, index, seed) for index in range(group_size)]))
-            won += sum(trajectory.success for trajectory in groups[-1].trajectories)
+        for task, index in attempts:
+            played.append(self._play(task, index, seed))
+            won += played[-1].success
             if on_progress:
-                on_progress(len(groups) * group_size, len(tasks) * group_size, won)
-        return groups
+                on_progress(len(played), len(attempts), won)
+        return played
 
     def _play(self, task: Task, index: int, seed: int) -> Trajectory:
         env, prompts = self.spec.make(), self.spec.prompts()

@@ -1,9 +1,11 @@
 """Settings of rollouts. No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 from sdar.errors import ConfigError
+from sdar.rollout.engines.settings import HF, EngineConfig, engines
 from sdar.types import ContextMode
 
 
@@ -31,7 +33,10 @@ class RolloutConfig:
     max_tokens: int = 512
     """Tokens of one completion."""
     max_live: int = 256
-    """Episodes played side by side, and sequences the engine keeps; later ones start as earlier ones end."""
+    """Episodes of a rank that are played side by side, and sequences that its engine keeps; later ones start
+    as earlier ones end."""
+    engine: Annotated[EngineConfig, engines] = field(default_factory=HF)
+    """What generates; `--rollout.engine NAME` chooses, `sdar list engines` names them."""
 
     def __post_init__(self) -> None:
         least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}

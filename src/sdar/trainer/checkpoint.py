@@ -36,7 +36,7 @@ _TRAINABLE = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Writes and reads the checkpoints of one run. `export` writes the model directory, on the main rank."""
+    """Writes and reads the checkpoints of one run. `export` writes the model directory (collective)."""
 
     directory: Path
     config: CheckpointConfig
@@ -67,8 +67,8 @@ class Checkpoints:
             partial.mkdir(parents=True)
         self.world.barrier()
         dcp.save(_state(policy, optimizer, average), checkpoint_id=partial / "state")
+        self.export(partial / "model")
         if self.world.is_main:
-            self.export(partial / "model")
             state = {"format": FORMAT, "step": step, "returns": returns or {}}
             (partial / "state.json").write_text(json.dumps(state) + "\n")
             os.replace(partial, path)

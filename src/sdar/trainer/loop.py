@@ -19,6 +19,7 @@ from sdar.model.chat import Chat
 from sdar.model.policy import Policy
 from sdar.objectives.advantages import AdvantageConfig, advantages
 from sdar.objectives.base import Stream
+from sdar.rollout.attempts import all_attempts, grouped, share, unshare
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.samples import SampleReport, build_samples
@@ -120,6 +121,7 @@ class Trainer:
         with clock.phase("step"):
             with clock.phase("rollout"):
                 played = self._collect(step)
+                self.engine.sleep()
                 groups = run_stages(self.config.stages, played)
             with clock.phase("score"):
                 batch, report = self._assemble(groups)
@@ -128,6 +130,7 @@ class Trainer:
             with clock.phase("train"):
                 learned = learner.learn(batch, step, self.config.steps, self._telling("train"))
             with clock.phase("sync"):
+                self.engine.wake()
                 sync_weights(learner.policy, self.engine)
         episodes = flatten(groups)
         seen = self._skills_seen(episodes, report)
@@ -151,15 +154,14 @@ class Trainer:
         """The groups of a step in the tasks' order; every rank plays its share of them and gets all."""
         world, rollout = self.learner.world, self.collector.config
         chosen = step_tasks(len(self.tasks), rollout.tasks_per_step, self.config.seed, step)
-        mine = [self.tasks[i] for i in chosen[world.rank :: world.size]]
+        attempts = all_attempts([self.tasks[i] for i in chosen], rollout.group_size)
+        mine = share(attempts, world.rank, world.size)
 
         def show(done: int, total: int, successes: int) -> None:
             self.progress.phase("rollout", done, total, successes)
 
-        shares = world.gather(
-            self.collector.collect(mine, rollout.group_size, derive(self.config.seed, step), on_progress=show)
-        )
-        return [shares[i % world.size][i // world.size] for i in range(len(chosen))]
+        shares = world.gather(self.collector.play(mine, derive(self.config.seed, step), on_progress=show))
+        return grouped(unshare(shares), rollout.group_size)
 
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:
         """The samples of all groups, with their advantages."""

@@ -170,7 +170,8 @@ class WarmStart:
         while not episode.end:
             text = prompts.answer(expert.act(episode.observation))
             tokens = (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id)
-            episode.accept(Completion(tokens, (0.0,) * len(tokens), StopReason.STOP))
+            completion = Completion(tokens, (0.0,) * len(tokens), StopReason.STOP)
+            episode.accept(chat.decode(tokens), completion, episode.act(chat.decode(tokens)))
         return episode.trajectory()
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from sdar.envs.base import Panel
 from sdar.errors import ConfigError
-from sdar.evaluation.evaluate import EvalConfig, OnProgress, evaluate
+from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
+from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Sampling
 from sdar.types import (
     Completion,
     ContextMode,
     EndReason,
-    Group,
     Observation,
     StopReason,
     Task,
@@ -26,25 +26,24 @@ from sdar.types import (
 T = TypeVar("T")
 
 
-class FakeCollector:
+class FakeCollector(Plays):
     """Episodes whose outcome follows from (task, sample, seed); `skill` is their success rate."""
 
     def __init__(self, skill: float = 0.5) -> None:
         self.skill = skill
         self.calls: list[tuple[int, Sampling | None]] = []
 
-    def collect(
+    def play(
         self,
-        tasks: Sequence[Task],
-        group_size: int,
+        attempts: Sequence[Attempt],
         seed: int,
         sampling: Sampling | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> list[Group]:
-        self.calls.append((len(tasks), sampling))
-        return [Group(task, [self.play(task, index, seed) for index in range(group_size)]) for task in tasks]
+        on_progress: Progress | None = None,
+    ) -> list[Trajectory]:
+        self.calls.append((len(attempts), sampling))
+        return [self.episode(task, index, seed) for task, index in attempts]
 
-    def play(self, task: Task, index: int, seed: int) -> Trajectory:
+    def episode(self, task: Task, index: int, seed: int) -> Trajectory:
         draw = hashlib.sha256(f"{task.id}/{index}/{seed}".encode()).digest()
         success = draw[0] / 256 < self.skill
         length = 1 + draw[1] % 4
@@ -76,8 +75,8 @@ def run(skill: float = 0.5, samples: int = 1, panel: Panel | None = None) -> Eva
 def test_counts() -> None:
     panel, collector = make_panel(), FakeCollector()
     result = evaluate(panel, collector, EvalConfig(samples=3, temperature=0.7), max_tokens=9)
-    assert collector.calls == [(40, Sampling(temperature=0.7, max_tokens=9))]
-    episodes = [collector.play(task, i, 0) for task in panel.tasks for i in range(3)]
+    assert collector.calls == [(120, Sampling(temperature=0.7, max_tokens=9))]
+    episodes = [collector.episode(task, i, 0) for task in panel.tasks for i in range(3)]
     turns = sum(len(e.turns) for e in episodes)
     summary = result.summary
     assert summary["success"] == pytest.approx(sum(e.success for e in episodes) / 120)
@@ -111,17 +110,17 @@ def test_ranks_share_the_work_and_agree() -> None:
             return [item]
 
     shares: list[list[object]] = []
-    panel, alone = make_panel(), run()
+    panel, alone = make_panel(), run(samples=2)
+    config = EvalConfig(samples=2)
     for rank in range(3):
-        with pytest.raises(KeyError):
-            evaluate(panel, FakeCollector(), EvalConfig(), ranks=Ranks(rank, shares))
-    assert [len(share) for share in shares] == [14, 13, 13]
+        evaluate(panel, FakeCollector(), config, ranks=Ranks(rank, shares))
+    assert [len(share) for share in shares] == [27, 27, 26]
 
     class Gathered(Ranks):
         def gather(self, item: T) -> list[T]:
             return shares  # type: ignore[return-value]
 
-    assert evaluate(panel, FakeCollector(), EvalConfig(), ranks=Gathered(1, shares)) == alone
+    assert evaluate(panel, FakeCollector(), config, ranks=Gathered(1, shares)) == alone
 
 
 @pytest.mark.parametrize(("field", "value"), [("samples", 0), ("temperature", -0.1)])

@@ -37,12 +37,17 @@ def say(text: str, *, closed: bool = True) -> Completion:
     return Completion(tuple(tokens), (-0.5,) * len(tokens), StopReason.STOP if closed else StopReason.LENGTH)
 
 
+def accept(episode: Episode, completion: Completion) -> None:
+    text = Chat(tiny_tokenizer()).decode(completion.tokens)
+    episode.accept(text, completion, episode.act(text))
+
+
 def play(episode: Episode, *texts: str) -> list[list[int]]:
     """The prompts before each of `texts`."""
     prompts = []
     for text in texts:
         prompts.append(list(episode.request(0).tokens))
-        episode.accept(say(text))
+        accept(episode, say(text))
     return prompts
 
 
@@ -60,7 +65,7 @@ def test_a_transcript_keeps_sampled_tokens_as_they_are(chat):
     episode = start(chat, ContextMode.TRANSCRIPT)
     letters = tuple(tiny_tokenizer().encode(letter)[0] for letter in "right")
     first = list(episode.request(0).tokens)
-    episode.accept(Completion((*letters, tiny_tokenizer().eos_token_id), (-1.0,) * 6, StopReason.STOP))
+    accept(episode, Completion((*letters, tiny_tokenizer().eos_token_id), (-1.0,) * 6, StopReason.STOP))
     assert tuple(episode.request(0).tokens[len(first) : len(first) + 5]) == letters
     play(episode, "right", "right")
     assert episode.success
@@ -70,7 +75,7 @@ def test_a_transcript_keeps_sampled_tokens_as_they_are(chat):
 def test_a_completion_without_its_end_is_closed_before_the_next_message(chat):
     episodes = [start(chat, ContextMode.TRANSCRIPT) for _ in range(2)]
     for episode, closed in zip(episodes, (True, False), strict=True):
-        episode.accept(say("right", closed=closed))
+        accept(episode, say("right", closed=closed))
     one, other = (episode.request(0).tokens for episode in episodes)
     assert one == other
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig, retrievers
@@ -34,6 +34,7 @@ class _Interrupted(Exception):
 class HttpConfig(RetrieverConfig):
     """A search server, or several that hold the same. Source: the protocol of Search-R1, arXiv 2503.09516."""
 
+    waits: ClassVar[bool] = True
     urls: tuple[str, ...] = ("http://127.0.0.1:8000/retrieve",)
     """Addresses; requests go to them in turn, and another attempt to the next one."""
     dialect: Dialect = Dialect.QUERIES

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from threading import Lock
+from typing import ClassVar, NamedTuple, Protocol
 
 from sdar.errors import DataError, SdarError
 from sdar.settings.registry import Registry
@@ -60,6 +61,9 @@ class Retriever(Protocol):
 class RetrieverConfig(ABC):
     """Settings of a search engine. Subclasses add fields and register themselves."""
 
+    waits: ClassVar[bool] = False
+    """Whether a search waits for another process; then several are made at a time, in threads."""
+
     @abstractmethod
     def open(self, corpus: Path | None) -> Retriever:
         """The engine, ready to search; `corpus` is the passage file beside the questions, if there is one."""
@@ -73,31 +77,42 @@ retrievers: Registry[type[RetrieverConfig]] = Registry("retriever")
 
 
 class Cached:
-    """Remembers the latest results, so that the same query of the same question costs one search."""
+    """Remembers the latest results, so that the same query of the same question costs one search.
+
+    Several threads may search at a time.
+    """
 
     def __init__(self, inner: Retriever, size: int = _CACHED) -> None:
         self._inner, self._size = inner, size
         self._known: OrderedDict[tuple[str, int], tuple[Passage, ...]] = OrderedDict()
+        self._lock = Lock()
 
     def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
         """See `Retriever`; only queries that are not known are searched for, each once."""
-        new = [query for query in dict.fromkeys(queries) if (query, k) not in self._known]
-        results = dict(zip(new, self._inner.search(new, k), strict=True)) if new else {}
-        found = [results[q] if q in results else self._known[q, k] for q in queries]
-        for query, passages in zip(queries, found, strict=True):
-            self._known[query, k] = passages
-            self._known.move_to_end((query, k))
-        while len(self._known) > self._size:
-            self._known.popitem(last=False)
+        with self._lock:
+            known = {query: self._known[query, k] for query in queries if (query, k) in self._known}
+        new = [query for query in dict.fromkeys(queries) if query not in known]
+        known |= dict(zip(new, self._inner.search(new, k), strict=True)) if new else {}
+        found = [known[query] for query in queries]
+        with self._lock:
+            for query, passages in zip(queries, found, strict=True):
+                self._known[query, k] = passages
+                self._known.move_to_end((query, k))
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
         return found
 
 
 class Watched:
-    """Counts searches that fail, and gives up after `patience` failures without a success between them."""
+    """Counts searches that fail, and gives up after `patience` failures without a success between them.
+
+    Several threads may search at a time.
+    """
 
     def __init__(self, inner: Retriever, patience: int) -> None:
         self._inner, self._patience = inner, patience
         self.searches = self.failures = self._streak = 0
+        self._lock = Lock()
 
     def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
         """See `Retriever`.
@@ -106,20 +121,24 @@ class Watched:
             RetrievalError: This search failed.
             DataError: So did the `patience` - 1 searches before it.
         """
-        self.searches += 1
+        with self._lock:
+            self.searches += 1
         try:
             found = self._inner.search(queries, k)
         except RetrievalError as error:
-            self.failures += 1
-            self._streak += 1
-            if self._streak >= self._patience:
-                raise DataError(
-                    f"{self._streak} searches failed in a row, the last one because {error}"
-                ) from error
-            if self.failures & (self.failures - 1) == 0:
-                _LOG.warning(
-                    "%d of %d searches failed, this one because %s", self.failures, self.searches, error
-                )
+            with self._lock:
+                self._fail(error)
             raise
-        self._streak = 0
+        with self._lock:
+            self._streak = 0
         return found
+
+    def _fail(self, error: RetrievalError) -> None:
+        self.failures += 1
+        self._streak += 1
+        if self._streak >= self._patience:
+            raise DataError(
+                f"{self._streak} searches failed in a row, the last one because {error}"
+            ) from error
+        if self.failures & (self.failures - 1) == 0:
+            _LOG.warning("%d of %d searches failed, this one because %s", self.failures, self.searches, error)

@@ -181,6 +181,11 @@ class SearchQASpec(EnvSpec):
         puzzle = task.payload.puzzle()
         return Solver(world, puzzle, words, max_turns=self.max_turns, careful=careful, noise=noise)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the search engine is another process."""
+        return bool(self.data) and self.retriever.waits
+
     def prefetch(self, texts: Iterable[str]) -> None:
         """Search for all that these texts of the policy ask for, at once, so that the steps find it known."""
         if not self.data:

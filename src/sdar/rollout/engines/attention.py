@@ -6,7 +6,6 @@ hands the queries, keys and values of every layer to `_attention`, and the keywo
 model's forward says what to do with them.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,41 +20,54 @@ from sdar.rollout.engines.cache import RaggedCache, Row
 ATTENTION = "sdar_ragged"
 
 
-class Step(ABC):
-    """One forward pass: `counts[i]` new tokens follow what the cache holds of `rows[i]`."""
+class Step:
+    """One forward pass: `counts[i]` new tokens follow what the cache holds of `rows[i]`.
+
+    Rows with one new token, which stand first, are attended to in one call for all; the others row by row,
+    which costs a call each and wastes nothing on padding.
+    """
 
     def __init__(self, cache: RaggedCache, rows: Sequence[Row], counts: Sequence[int], like: Tensor) -> None:
         """`like` has the model's device and dtype."""
         self.cache = cache
-        self.places = [row.place for row in rows]
-        self.spans = [(len(row.tokens), len(row.tokens) + n) for row, n in zip(rows, counts, strict=True)]
-        self.width = max(end for _, end in self.spans)
-        cache.reserve(self.width)
-        positions = [i for start, end in self.spans for i in range(start, end)]
-        places = [place for place, n in zip(self.places, counts, strict=True) for _ in range(n)]
-        self.place_N, self.position_N = torch.tensor([places, positions], device=like.device)
-        self._prepare(like)
+        places = [row.place for row in rows]
+        spans = [(len(row.tokens), len(row.tokens) + n) for row, n in zip(rows, counts, strict=True)]
+        cache.reserve(max(end for _, end in spans))
+        positions = [i for start, end in spans for i in range(start, end)]
+        repeated = [place for place, n in zip(places, counts, strict=True) for _ in range(n)]
+        self.place_N, self.position_N = torch.tensor([repeated, positions], device=like.device)
+        self.singles = next((i for i, n in enumerate(counts) if n > 1), len(counts))
+        if self.singles:
+            self._prepare_singles(places[: self.singles], like)
+        self._longer = [
+            (place, start, end, _suffix_mask(start, end, like))
+            for place, (start, end) in zip(places[self.singles :], spans[self.singles :], strict=True)
+        ]
 
-    @abstractmethod
-    def _prepare(self, like: Tensor) -> None:
-        """Make the masks, which all layers share."""
+    def _prepare_singles(self, places: Sequence[int], like: Tensor) -> None:
+        """Make the mask, which all layers share."""
+        self._front = max(places) + 1
+        self._whole = list(places) == list(range(self._front))
+        place_S, position_S = self.place_N[: self.singles], self.position_N[: self.singles]
+        self._width = int(position_S.max()) + 1
+        last = position_S.new_zeros(self._front)
+        last[place_S] = position_S
+        hidden = torch.arange(self._width, device=like.device) > last[:, None]
+        self._mask = like.new_zeros(hidden.shape).masked_fill_(hidden, float("-inf"))[:, None, None]
 
-    @abstractmethod
     def attend(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         """Attention output (N, H, D) of the new tokens, whose keys and values are already in the cache."""
+        parts = []
+        if self.singles:
+            parts.append(self._attend_singles(q_NHD[: self.singles], keys, values, scale))
+        if self._longer:
+            parts.append(self._attend_longer(q_NHD[self.singles :], keys, values, scale))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-
-class Prefill(Step):
-    """Several tokens a row: attends row by row, which costs a call each and wastes nothing on padding."""
-
-    def _prepare(self, like: Tensor) -> None:
-        self.masks = [_suffix_mask(start, end, like) for start, end in self.spans]
-
-    def attend(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        """See `Step.attend`."""
+    def _attend_longer(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         out = torch.empty_like(q_NHD)
         first = 0
-        for place, (start, end), mask in zip(self.places, self.spans, self.masks, strict=True):
+        for place, start, end, mask in self._longer:
             last = first + end - start
             row = scaled_dot_product_attention(
                 q_NHD[None, first:last].transpose(1, 2),
@@ -70,42 +82,30 @@ class Prefill(Step):
             first = last
         return out
 
+    def _attend_singles(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Query heads that share keys are laid out as queries of one head."""
+        shape = (self._front, keys.shape[1], -1, q_NHD.shape[-1])
+        if self._whole:
+            q = q_NHD
+        else:
+            q = q_NHD.new_zeros(self._front, *q_NHD.shape[1:])
+            q[self.place_N[: self.singles]] = q_NHD
+        out = scaled_dot_product_attention(
+            q.reshape(shape),
+            keys[: self._front, :, : self._width],
+            values[: self._front, :, : self._width],
+            attn_mask=self._mask.expand(-1, keys.shape[1], q_NHD.shape[1] // keys.shape[1], -1),
+            scale=scale,
+        )
+        out = out.reshape(self._front, *q_NHD.shape[1:])
+        return out if self._whole else out[self.place_N[: self.singles]]
+
 
 def _suffix_mask(start: int, end: int, like: Tensor) -> Tensor | None:
     """What tokens start ... end - 1 add to their scores over 0 ... end - 1; None where nothing is needed."""
-    if start == 0 or end - start == 1:
+    if start == 0:
         return None
     return like.new_full((end - start, end), float("-inf")).triu_(start + 1)
-
-
-class Decode(Step):
-    """One token a row: one call for all. Query heads that share keys are laid out as queries of one head."""
-
-    def _prepare(self, like: Tensor) -> None:
-        self.front = max(self.places) + 1
-        self.whole = self.places == list(range(self.front))
-        last = self.position_N.new_zeros(self.front)
-        last[self.place_N] = self.position_N
-        hidden = torch.arange(self.width, device=like.device) > last[:, None]
-        self.mask = like.new_zeros(hidden.shape).masked_fill_(hidden, float("-inf"))[:, None, None]
-
-    def attend(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        """See `Step.attend`."""
-        shape = (self.front, keys.shape[1], -1, q_NHD.shape[-1])
-        if self.whole:
-            q = q_NHD
-        else:
-            q = q_NHD.new_zeros(self.front, *q_NHD.shape[1:])
-            q[self.place_N] = q_NHD
-        out = scaled_dot_product_attention(
-            q.reshape(shape),
-            keys[: self.front, :, : self.width],
-            values[: self.front, :, : self.width],
-            attn_mask=self.mask.expand(-1, keys.shape[1], q_NHD.shape[1] // keys.shape[1], -1),
-            scale=scale,
-        )
-        out = out.reshape(self.front, *q_NHD.shape[1:])
-        return out if self.whole else out[self.place_N]
 
 
 def _attention(

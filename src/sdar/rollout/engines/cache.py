@@ -1,6 +1,6 @@
 """Keys and values of many sequences of different lengths, kept between calls.
 
-A sequence lives in a `Row`. The rows of one call are first moved to the front of the cache, so that attention
+A sequence lives in a `Row`. The rows that generate are kept near the front of the cache, so that attention
 reads a plain view `keys[:rows, :, :width]` and the cache is never gathered.
 """
 
@@ -18,6 +18,8 @@ class Row:
 
     place: int
     session: Hashable | None = None
+    busy: bool = False
+    """Whether something generates in it; then nobody else can have it."""
     tokens: list[int] = field(default_factory=list)
 
 
@@ -35,34 +37,31 @@ class RaggedCache:
         """Forget every row and free the memory."""
         self._rows, self._sessions, self._layers, self._shape = [], {}, {}, (0, 0)
 
-    def open(self, sessions: Sequence[Hashable | None]) -> list[Row]:
-        """The row of each session, together at the front; a new one where there is none, and for `None`.
+    def open(self, session: Hashable | None) -> Row | None:
+        """The row of a session, or an empty one, now busy; None when all rows are.
 
-        When `max_rows` is reached, rows of sessions that were not asked for make room.
+        When `max_rows` is reached, a session that is not busy makes room.
         """
-        known = [self._sessions.get(session) for session in sessions]
-        asked = {id(row) for row in known if row}
-        others = [row for row in self._rows if id(row) not in asked]
-        others.sort(key=lambda row: row.session is None)
-        rows = []
-        for session, row in zip(sessions, known, strict=True):
+        row = self._sessions.get(session) if session is not None else None
+        if row is None:
+            row = self._free()
             if row is None:
-                row = self._take(others)
-                row.session = session
-                if session is not None:
-                    self._sessions[session] = row
-            rows.append(row)
-        self.reserve(0)
-        self.front(rows)
-        return rows
+                return None
+            row.session = session
+            if session is not None:
+                self._sessions[session] = row
+        row.busy = True
+        return row
 
-    def _take(self, others: list[Row]) -> Row:
-        """A free row from the end of `others`, a new one, or in the end one that loses its session."""
-        if not (others and others[-1].session is None) and len(self._rows) < self.max_rows:
+    def _free(self) -> Row | None:
+        idle = [row for row in self._rows if not row.busy]
+        unused = next((row for row in idle if row.session is None), None)
+        if unused is None and len(self._rows) < self.max_rows:
             self._rows.append(Row(len(self._rows)))
             return self._rows[-1]
-        row = others.pop()
-        self._empty(row)
+        row = unused or next(iter(idle), None)
+        if row is not None:
+            self._empty(row)
         return row
 
     def _empty(self, row: Row) -> None:
@@ -74,14 +73,17 @@ class RaggedCache:
         for session in sessions:
             if session in self._sessions:
                 self._empty(self._sessions[session])
-        self.close([])
+        self._trim()
 
-    def close(self, rows: Iterable[Row]) -> None:
-        """Empty those of `rows` that belong to no session."""
-        for row in rows:
-            if row.session is None:
-                self._empty(row)
-        if not self._sessions:
+    def close(self, row: Row) -> None:
+        """Nothing generates in `row` any more; it is kept for its session, if it has one."""
+        row.busy = False
+        if row.session is None:
+            self._empty(row)
+            self._trim()
+
+    def _trim(self) -> None:
+        if not self._sessions and not any(row.busy for row in self._rows):
             self.clear()
 
     def front(self, rows: Sequence[Row]) -> None:
@@ -112,11 +114,13 @@ class RaggedCache:
 
     def reserve(self, length: int) -> None:
         """Make room for `length` tokens in every row. Grows by half, so that copies stay rare."""
-        room = self._shape[1]
+        rows, room = self._shape
         if length > room:
             room = -(-max(length, room + room // 2) // _LENGTH_STEP) * _LENGTH_STEP
-        if (len(self._rows), room) != self._shape:
-            self._shape = (len(self._rows), room)
+        if len(self._rows) > rows:
+            rows = max(len(self._rows), min(self.max_rows, rows + rows // 2))
+        if (rows, room) != self._shape:
+            self._shape = (rows, room)
             for layer, (keys, values) in self._layers.items():
                 self._layers[layer] = (_grown(keys, *self._shape), _grown(values, *self._shape))
 

@@ -1,35 +1,49 @@
 """Generation with any transformers causal language model, on CPU or GPU."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import count
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdar.errors import ConfigError, ContextOverflow
-from sdar.rollout.engine import Request, Sampling
-from sdar.rollout.engines.attention import ATTENTION, Decode, Prefill
+from sdar.errors import ConfigError
+from sdar.model.load import load_model
+from sdar.model.settings import ModelConfig
+from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
+from sdar.rollout.engines.attention import ATTENTION, Step
 from sdar.rollout.engines.cache import RaggedCache, Row
 from sdar.rollout.engines.sampling import draw, uniforms
+from sdar.rollout.engines.settings import HF, EngineParts
 from sdar.types import Completion, StopReason
+
+_SPARSE = 1.5
+"""Places up to the last row that generates, for each of them, from which on rows are moved together."""
 
 
 @dataclass(eq=False, slots=True)
 class _Draft:
-    """A completion in the making. `new` is the part of the prompt that the cache lacks."""
+    """A completion in the making."""
 
-    row: Row
-    new: list[int]
+    ticket: int
+    request: Request
+    temperature: float
     uniforms: list[float]
+    """One number for each token that it may have."""
+    row: Row = field(init=False)
+    """Where its keys and values are, from its admission on."""
+    new: list[int] = field(init=False)
+    """What the model has to read next: the part of the prompt that the cache lacks, or the last token."""
     tokens: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
 
 
-class HFEngine:
+class HFEngine(Engine):
     """An `Engine` around a model of its own: it changes the model's attention and loads new weights into it.
 
+    Every step is one forward pass over the last token of each completion and the prompts that came in since.
     The keys and values of a session are kept until it is released; a prompt that differs from what was kept
     is recomputed from the first difference.
     """
@@ -49,135 +63,191 @@ class HFEngine:
             model: kept as it is in dtype and device.
             stop_ids: tokens that end a completion.
             context_length: largest prompt plus completion; the model's own limit by default.
-            max_rows: sequences kept and generated at a time; more requests are served in waves.
+            max_rows: sequences kept and generated at a time; more requests wait.
             prefill_tokens: prompt tokens put through the model at a time; a longer prompt goes through alone.
         """
         self.model = model.eval()
         self.context_length = context_length or model.config.max_position_embeddings
+        self.dtype = str(model.dtype).removeprefix("torch.")
         self._stop_ids = frozenset(stop_ids)
         self._prefill_tokens = prefill_tokens
         self._cache = RaggedCache(max_rows)
-        self._like = next(model.parameters())
+        self._like = torch.empty(0, dtype=model.dtype, device=model.device)
+        self._tickets = count()
+        self._waiting: deque[_Draft] = deque()
+        self._live: list[_Draft] = []
         model.set_attn_implementation(ATTENTION)
         self.generate([Request([0], seed=0)], Sampling(max_tokens=1))
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """See `Engine.generate`. A session that occurs twice in a call raises `ValueError`."""
-        sessions = [request.session for request in requests if request.session is not None]
-        if len(set(sessions)) < len(sessions):
-            raise ValueError("a session occurs twice in one call")
-        longest = max((len(request.tokens) for request in requests), default=0)
-        if longest >= self.context_length:
-            raise ContextOverflow(
-                f"a prompt of {longest} tokens leaves no room in a context of {self.context_length}"
-            )
-        size = self._cache.max_rows
-        waves = [requests[first : first + size] for first in range(0, len(requests), size)]
-        return [completion for wave in waves for completion in self._wave(wave, sampling)]
+    def submit(self, requests: Sequence[Request], sampling: Sampling) -> list[int]:
+        """See `Engine.submit`."""
+        check_room(requests, self.context_length)
+        unfinished = [draft.request for draft in (*self._waiting, *self._live)]
+        asked = [r.session for r in (*unfinished, *requests) if r.session is not None]
+        if len(set(asked)) < len(asked):
+            raise ValueError("a session has two unfinished requests")
+        drafts = [self._draft(request, sampling) for request in requests]
+        self._waiting.extend(drafts)
+        return [draft.ticket for draft in drafts]
+
+    def _draft(self, request: Request, sampling: Sampling) -> _Draft:
+        room = min(sampling.max_tokens, self.context_length - len(request.tokens))
+        numbers = uniforms(request.seed, room).tolist()
+        return _Draft(next(self._tickets), request, sampling.temperature, numbers)
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """See `Engine.step`."""
+        try:
+            return self._step()
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """See `Engine.abort`."""
+        for draft in self._live:
+            self._cache.close(draft.row)
+        self._live = []
+        self._waiting.clear()
 
     def release(self, sessions: Iterable[Hashable]) -> None:
         """See `Engine.release`."""
         self._cache.release(sessions)
 
-    def load_weights(self, state: Mapping[str, Any]) -> None:
-        """See `Engine.load_weights`. Names are those of the model; tied parameters may be left out."""
+    def update_weights(self, buckets: Iterable[Bucket]) -> None:
+        """See `Engine.update_weights`. Names are those of the model's parameters."""
         self._cache.clear()
-        missing, unexpected = self.model.load_state_dict(state, strict=False)
-        parameters = dict(self.model.named_parameters(remove_duplicate=False))
-        given = {id(parameters[name]) for name in state if name in parameters}
-        absent = [name for name in missing if id(parameters.get(name)) not in given]
-        if wrong := [*absent, *unexpected]:
+        own = dict(self.model.named_parameters(remove_duplicate=False))
+        given: set[str] = set()
+        for name, tensor in (pair for bucket in buckets for pair in bucket):
+            given.add(name)
+            if name in own and own[name].shape == tensor.shape:
+                own[name].data.copy_(tensor)
+            elif name in own:
+                shapes = f"{tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+                raise ConfigError(f"weights do not fit the engine's model: '{name}' is {shapes}")
+        if wrong := sorted(given ^ own.keys()):
             raise ConfigError(
                 f"weights do not fit the engine's model: {len(wrong)} names differ, such as '{wrong[0]}'"
             )
 
-    @torch.inference_mode()
-    def _wave(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        rows = self._cache.open([request.session for request in requests])
-        try:
-            pairs = zip(requests, rows, strict=True)
-            drafts = [self._draft(request, row, sampling) for request, row in pairs]
-            self._complete(_in_place(drafts), sampling.temperature)
-        finally:
-            self._cache.close(rows)
-        return [self._completion(draft) for draft in drafts]
+    def sleep(self) -> None:
+        """See `Engine.sleep`: the weights and the cache go."""
+        self._cache.clear()
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.new_empty(()).expand(parameter.shape)
 
-    def _draft(self, request: Request, row: Row, sampling: Sampling) -> _Draft:
-        del row.tokens[_common(row.tokens, request.tokens) :]
-        room = min(sampling.max_tokens, self.context_length - len(request.tokens))
-        return _Draft(row, list(request.tokens[len(row.tokens) :]), uniforms(request.seed, room).tolist())
+    def wake(self) -> None:
+        """See `Engine.wake`."""
+        for parameter in self.model.parameters():
+            parameter.data = torch.empty_like(parameter.data, memory_format=torch.contiguous_format)
+
+    @torch.inference_mode()
+    def _step(self) -> list[tuple[int, Completion]]:
+        self._admit()
+        if not self._live:
+            return []
+        drafts, logits_NV = self._forward()
+        self._draw(drafts, logits_NV)
+        ended = [draft for draft in drafts if self._ended(draft)]
+        for draft in ended:
+            self._cache.close(draft.row)
+        gone = {draft.ticket for draft in ended}
+        self._live = [draft for draft in self._live if draft.ticket not in gone]
+        return [(draft.ticket, self._completion(draft)) for draft in ended]
+
+    def _admit(self) -> None:
+        """Give those that wait a row, as far as there are rows."""
+        while self._waiting:
+            row = self._cache.open(self._waiting[0].request.session)
+            if row is None:
+                return
+            draft = self._waiting.popleft()
+            draft.row = row
+            del row.tokens[_common(row.tokens, draft.request.tokens) :]
+            draft.new = list(draft.request.tokens[len(row.tokens) :])
+            self._live.append(draft)
+
+    def _forward(self) -> tuple[list[_Draft], Tensor]:
+        """Let the model read what is new; the drafts it has read, and logits (drafts, V) after each.
+
+        Equal prompts with nothing kept are computed once and copied.
+        """
+        leaders, followers = self._choose()
+        rows = [draft.row for draft in leaders]
+        counts = [len(draft.new) for draft in leaders]
+        step = Step(self._cache, rows, counts, self._like)
+        tokens = [token for draft in leaders for token in draft.new]
+        device = self._like.device
+        logits_1NV = self.model(
+            input_ids=torch.tensor(tokens, device=device)[None],
+            position_ids=step.position_N[None],
+            use_cache=False,
+            logits_to_keep=torch.tensor(counts, device=device).cumsum(0) - 1,
+            ragged=step,
+        ).logits
+        for draft in leaders:
+            draft.row.tokens.extend(draft.new)
+        for draft, leader in followers:
+            self._cache.copy(leaders[leader].row, draft.row)
+        read = [*range(len(leaders)), *(leader for _, leader in followers)]
+        drafts = [*leaders, *(draft for draft, _ in followers)]
+        return drafts, logits_1NV[0] if not followers else logits_1NV[0, read]
+
+    def _choose(self) -> tuple[list[_Draft], list[tuple[_Draft, int]]]:
+        """What to read now, single tokens first, and the drafts that equal one of these, with its number."""
+        single = [draft for draft in self._live if len(draft.new) == 1]
+        last = max((draft.row.place for draft in single), default=-1)
+        if last + 1 >= _SPARSE * len(single) and single:
+            self._cache.front([draft.row for draft in single])
+        single.sort(key=lambda draft: draft.row.place)
+        leaders: dict[tuple[int, ...], int] = {}
+        chosen, followers, room = list(single), [], self._prefill_tokens
+        for draft in self._live:
+            key = tuple(draft.new)
+            if len(key) == 1:
+                continue
+            if key in leaders and not draft.row.tokens:
+                followers.append((draft, leaders[key]))
+            elif len(key) <= room or room == self._prefill_tokens:
+                if not draft.row.tokens:
+                    leaders[key] = len(chosen)
+                chosen.append(draft)
+                room -= len(key)
+        return chosen, followers
+
+    def _draw(self, drafts: Sequence[_Draft], logits_NV: Tensor) -> None:
+        """Add a token to each draft."""
+        for temperature in dict.fromkeys(draft.temperature for draft in drafts):
+            which = [i for i, draft in enumerate(drafts) if draft.temperature == temperature]
+            logits = logits_NV if len(which) == len(drafts) else logits_NV[which]
+            numbers = [drafts[i].uniforms[len(drafts[i].tokens)] for i in which]
+            uniform_N = torch.tensor(numbers, device=logits.device, dtype=torch.float64)
+            token_N, logp_N = draw(logits, uniform_N, temperature)
+            for i, token, logp in zip(which, token_N.tolist(), logp_N.tolist(), strict=True):
+                drafts[i].tokens.append(token)
+                drafts[i].logps.append(logp)
+                drafts[i].new = [token]
+
+    def _ended(self, draft: _Draft) -> bool:
+        return draft.tokens[-1] in self._stop_ids or len(draft.tokens) == len(draft.uniforms)
 
     def _completion(self, draft: _Draft) -> Completion:
         reason = StopReason.STOP if draft.tokens[-1] in self._stop_ids else StopReason.LENGTH
         return Completion(tuple(draft.tokens), tuple(draft.logps), reason)
 
-    def _complete(self, drafts: list[_Draft], temperature: float) -> None:
-        """Draw tokens until every draft has ended."""
-        logits_NV = self._prefill(drafts)
-        while True:
-            numbers = [draft.uniforms[len(draft.tokens)] for draft in drafts]
-            uniform_N = torch.tensor(numbers, device=logits_NV.device, dtype=torch.float64)
-            token_N, logp_N = draw(logits_NV, uniform_N, temperature)
-            for draft, token, logp in zip(drafts, token_N.tolist(), logp_N.tolist(), strict=True):
-                draft.tokens.append(token)
-                draft.logps.append(logp)
-            drafts = [draft for draft in drafts if not self._ended(draft)]
-            if not drafts:
-                return
-            if drafts[-1].row.place + 1 >= 2 * len(drafts):
-                self._cache.front([draft.row for draft in drafts])
-                drafts = _in_place(drafts)
-            logits_NV = self._forward([(draft.row, draft.tokens[-1:]) for draft in drafts])
 
-    def _ended(self, draft: _Draft) -> bool:
-        return draft.tokens[-1] in self._stop_ids or len(draft.tokens) == len(draft.uniforms)
-
-    def _prefill(self, drafts: Sequence[_Draft]) -> Tensor:
-        """Logits (N, V) after each prompt. Equal prompts with nothing kept are computed once and copied."""
-        first: dict[tuple[int, ...], _Draft] = {}
-        leaders = [
-            draft if draft.row.tokens else first.setdefault(tuple(draft.new), draft) for draft in drafts
-        ]
-        work = [draft for draft, leader in zip(drafts, leaders, strict=True) if draft is leader]
-        logits = [self._forward([(draft.row, draft.new) for draft in chunk]) for chunk in self._chunks(work)]
-        for draft, leader in zip(drafts, leaders, strict=True):
-            if draft is not leader:
-                self._cache.copy(leader.row, draft.row)
-        order = {id(draft): i for i, draft in enumerate(work)}
-        return torch.cat(logits)[[order[id(leader)] for leader in leaders]]
-
-    def _chunks(self, drafts: Sequence[_Draft]) -> Iterator[list[_Draft]]:
-        chunk: list[_Draft] = []
-        for draft in drafts:
-            if chunk and sum(len(other.new) for other in chunk) + len(draft.new) > self._prefill_tokens:
-                yield chunk
-                chunk = []
-            chunk.append(draft)
-        yield chunk
-
-    def _forward(self, work: Sequence[tuple[Row, list[int]]]) -> Tensor:
-        """Put new tokens behind what the rows hold; logits (rows, V) after the last token of each."""
-        rows, news = zip(*work, strict=True)
-        counts = [len(new) for new in news]
-        kind = Decode if max(counts) == 1 else Prefill
-        step = kind(self._cache, rows, counts, self._like)
-        tokens_N = torch.tensor([token for new in news for token in new], device=self._like.device)
-        last = torch.tensor(counts, device=self._like.device).cumsum(0) - 1
-        logits_1NV = self.model(
-            input_ids=tokens_N[None],
-            position_ids=step.position_N[None],
-            use_cache=False,
-            logits_to_keep=last,
-            ragged=step,
-        ).logits
-        for row, new in work:
-            row.tokens.extend(new)
-        return logits_1NV[0]
-
-
-def _in_place(drafts: Iterable[_Draft]) -> list[_Draft]:
-    """In the order of their rows in the cache, so that decoding needs no reordering."""
-    return sorted(drafts, key=lambda draft: draft.row.place)
+def make_hf(settings: HF, parts: EngineParts) -> HFEngine:
+    """The engine that the settings say, with weights of its own."""
+    dtype = getattr(torch, parts.dtype)
+    model = load_model(ModelConfig(), parts.model, parts.device, param_dtype=dtype)
+    assert isinstance(model, PreTrainedModel)
+    return HFEngine(
+        model,
+        stop_ids=parts.stop_ids,
+        max_rows=parts.max_live,
+        prefill_tokens=settings.prefill_tokens,
+    )
 
 
 def _common(kept: Sequence[int], tokens: Sequence[int]) -> int:

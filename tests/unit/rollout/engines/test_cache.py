@@ -30,6 +30,12 @@ def stored(cache: RaggedCache, row: Row, layer: int) -> tuple[torch.Tensor, torc
     return keys[row.place, :, span].transpose(0, 1), values[row.place, :, span].transpose(0, 1)
 
 
+def opened(cache: RaggedCache, *sessions: str | None) -> list[Row]:
+    rows = [cache.open(session) for session in sessions]
+    assert None not in rows
+    return rows
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_rows_keep_their_contents_through_any_course_of_events(seed):
     rng = random.Random(seed)
@@ -38,8 +44,7 @@ def test_rows_keep_their_contents_through_any_course_of_events(seed):
     for _ in range(120):
         names = rng.sample("abcdefghij", rng.randint(1, 6))
         sessions = [None if rng.random() < 0.2 else name for name in names]
-        rows = cache.open(sessions)
-        assert sorted(row.place for row in rows) == list(range(len(rows)))
+        rows = opened(cache, *sessions)
         for session, row in zip(sessions, rows, strict=True):
             if row.tokens:
                 assert row.tokens == expected[session]
@@ -53,33 +58,38 @@ def test_rows_keep_their_contents_through_any_course_of_events(seed):
                 torch.testing.assert_close(keys, vectors(layer, row.tokens))
                 torch.testing.assert_close(values, -vectors(layer, row.tokens))
         expected |= {row.session: list(row.tokens) for row in rows if row.session}
-        cache.close(rows)
+        for row in rows:
+            cache.close(row)
         if rng.random() < 0.3:
             cache.release([rng.choice("abcdefghij"), "unknown"])
 
 
 def test_a_session_keeps_its_row_until_released():
     cache = RaggedCache(max_rows=4)
-    first, second = cache.open(["a", "b"])
+    first, second = opened(cache, "a", "b")
     extend(cache, first, [1, 2, 3])
     extend(cache, second, [7])
-    assert cache.open(["b", "a"]) == [second, first]
+    cache.close(first)
+    cache.close(second)
+    assert opened(cache, "b", "a") == [second, first]
     cache.release(["a"])
-    assert cache.open(["a"])[0].tokens == []
-    assert cache.open(["b"])[0].tokens == [7]
+    assert opened(cache, "a")[0].tokens == []
+    assert opened(cache, "b")[0].tokens == [7]
 
 
-def test_rows_of_sessions_that_were_not_asked_for_make_room():
+def test_a_session_that_is_not_busy_makes_room():
     cache = RaggedCache(max_rows=2)
-    for row, token in zip(cache.open(["a", "b"]), (1, 2), strict=True):
+    for row, token in zip(opened(cache, "a", "b"), (1, 2), strict=True):
         extend(cache, row, [token])
-    assert cache.open(["b", "c"])[0].tokens == [2]
-    assert cache.open(["a"])[0].tokens == []
+        cache.close(row)
+    assert [row.tokens for row in opened(cache, "b", "c")] == [[2], []]
+    assert cache.open("a") is None, "both rows are busy"
+    assert cache.open(None) is None
 
 
 def test_copy_gives_the_target_the_same_keys_and_values():
     cache = RaggedCache(max_rows=2)
-    source, target = cache.open(["a", "b"])
+    source, target = opened(cache, "a", "b")
     extend(cache, source, [5, 6])
     cache.copy(source, target)
     extend(cache, source, [8])
@@ -89,8 +99,18 @@ def test_copy_gives_the_target_the_same_keys_and_values():
 
 def test_rows_without_a_session_are_forgotten_on_close():
     cache = RaggedCache(max_rows=2)
-    rows = cache.open([None, "a"])
+    rows = opened(cache, None, "a")
     for row in rows:
         extend(cache, row, [1, 2])
-    cache.close(rows)
-    assert [row.tokens for row in cache.open([None, "a"])] == [[], [1, 2]]
+    for row in rows:
+        cache.close(row)
+    assert [row.tokens for row in opened(cache, None, "a")] == [[], [1, 2]]
+
+
+def test_rows_that_generate_outlive_the_last_session():
+    cache = RaggedCache(max_rows=3)
+    kept, other = opened(cache, "a", None)
+    extend(cache, other, [4, 5])
+    cache.close(kept)
+    cache.release(["a"])
+    torch.testing.assert_close(stored(cache, other, 0)[0], vectors(0, [4, 5]))

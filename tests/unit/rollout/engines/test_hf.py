@@ -33,6 +33,10 @@ def reference(net, prompt, tokens, temperature) -> torch.Tensor:
     return torch.log_softmax(logits / temperature, -1).gather(-1, torch.tensor(tokens)[:, None])[:, 0]
 
 
+def weights(net) -> list[tuple[str, torch.Tensor]]:
+    return [(name, value.detach()) for name, value in net.named_parameters(remove_duplicate=False)]
+
+
 def count_tokens(target: HFEngine) -> list[int]:
     """Grows by the number of tokens of each forward pass from now on."""
     counts: list[int] = []
@@ -125,6 +129,72 @@ def test_nothing_is_kept_without_a_session_or_after_release(session):
     assert counts == [len(prompt)]
 
 
+def test_requests_come_in_between_steps_and_completions_out_as_they_end():
+    rollout, texts = HFEngine(model(), stop_ids=[]), prompts(6, seed=2)
+    alone = [
+        HFEngine(model(), stop_ids=[]).generate([Request(text, i)], Sampling(max_tokens=3 + 5 * (i % 2)))[0]
+        for i, text in enumerate(texts)
+    ]
+    steps, left, done = 0, list(enumerate(texts)), {}
+    asked: dict[int, int] = {}
+    while left or len(done) < len(texts):
+        for i, text in left[:2] if steps % 2 == 0 else []:
+            [ticket] = rollout.submit([Request(text, i)], Sampling(max_tokens=3 + 5 * (i % 2)))
+            asked[ticket] = i
+            left = left[1:]
+        for ticket, completion in rollout.step():
+            done[asked[ticket]] = (steps, completion)
+        steps += 1
+    assert [done[i][1].tokens for i in range(6)] == [completion.tokens for completion in alone]
+    assert [done[i][0] for i in range(6)] == [2, 7, 4, 9, 6, 11], "each as soon as it has its tokens"
+    assert rollout.step() == []
+
+
+def test_a_step_reads_new_prompts_and_the_last_tokens_together():
+    rollout = HFEngine(model(), stop_ids=[])
+    rollout.submit([Request([20] * 5, 0), Request([21] * 4, 1)], Sampling(max_tokens=9))
+    rollout.step()
+    rollout.submit([Request([22] * 7, 2)], Sampling(max_tokens=9))
+    counts = count_tokens(rollout)
+    rollout.step()
+    assert counts == [2 + 7]
+
+
+def test_requests_of_different_temperatures_share_a_step():
+    rollout, [one, other] = engine(), prompts(2, seed=5)
+    tickets = rollout.submit([Request(one, 0)], Sampling(temperature=0.0, max_tokens=5))
+    tickets += rollout.submit([Request(other, 1)], Sampling(temperature=0.7, max_tokens=5))
+    done: dict = {}
+    while len(done) < 2:
+        done |= dict(rollout.step())
+    alone = [
+        engine().generate([Request(text, i)], Sampling(temperature=temperature, max_tokens=5))[0].tokens
+        for i, (text, temperature) in enumerate([(one, 0.0), (other, 0.7)])
+    ]
+    assert [done[ticket].tokens for ticket in tickets] == alone
+
+
+def test_after_an_abort_nothing_comes_out_and_sessions_are_kept():
+    rollout, prompt = engine(), prompts(1, seed=3)[0]
+    rollout.submit([Request(prompt, 0, "s"), Request(prompt, 1)], Sampling(max_tokens=30))
+    rollout.step()
+    rollout.abort()
+    assert rollout.step() == []
+    counts = count_tokens(rollout)
+    rollout.generate([Request([*prompt, 20], 1, "s")], Sampling(max_tokens=1))
+    assert counts == [1], "the prompt was read before the abort"
+
+
+def test_a_sleeping_engine_has_no_weights_and_wakes_for_new_ones():
+    rollout, prompt, other = engine(), prompts(1)[0], model(seed=9)
+    rollout.sleep()
+    assert all(p.untyped_storage().nbytes() <= 4 for p in rollout.model.parameters())
+    rollout.wake()
+    rollout.update_weights([weights(other)])
+    after = rollout.generate([Request(prompt, 1)], Sampling(max_tokens=6))[0]
+    torch.testing.assert_close(torch.tensor(after.logps), reference(other, prompt, after.tokens, 1.0))
+
+
 def test_equal_new_prompts_are_computed_once():
     rollout, prompt = engine(), prompts(1)[0]
     counts = count_tokens(rollout)
@@ -169,20 +239,25 @@ def test_new_weights_replace_the_old_ones_and_their_caches():
     rollout, prompt = engine(), prompts(1)[0]
     other = model(seed=9)
     rollout.generate([Request(prompt, 0, "s")], Sampling(max_tokens=4))
-    rollout.load_weights({name: value.detach() for name, value in other.named_parameters()})
+    rollout.update_weights([weights(other)])
     after = rollout.generate([Request(prompt, 1, "s")], Sampling(max_tokens=6))[0]
     torch.testing.assert_close(torch.tensor(after.logps), reference(other, prompt, after.tokens, 1.0))
 
 
 @pytest.mark.parametrize("change", ["more", "less"])
 def test_weights_of_another_model_are_rejected(change):
-    state = {name: value.detach() for name, value in model().named_parameters()}
+    state = dict(weights(model()))
     if change == "more":
         state["model.layers.9.x"] = torch.zeros(1)
     else:
         del state["model.norm.weight"]
     with pytest.raises(ConfigError, match=r"1 names differ, such as 'model\."):
-        engine().load_weights(state)
+        engine().update_weights([list(state.items())])
+
+
+def test_weights_of_another_shape_are_rejected():
+    with pytest.raises(ConfigError, match=r"'model.embed_tokens.weight' is \(70, 32\), not \(60, 32\)"):
+        engine().update_weights([weights(tiny_model(vocab=70))])
 
 
 def test_half_precision_models_run():
@@ -196,7 +271,7 @@ def test_half_precision_models_run():
 
 
 def test_a_session_cannot_be_asked_twice_at_once():
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="two unfinished"):
         engine().generate([Request([20], 0, "s"), Request([20], 1, "s")], Sampling(max_tokens=1))
 
 

@@ -36,6 +36,6 @@ def test_it_counts_what_is_asked():
     engine.generate(asked, Sampling())
     engine.generate(asked[:1], Sampling())
     engine.release(["b"])
-    engine.load_weights({})
-    assert (engine.calls, engine.requests, engine.num_loads) == (2, [*asked, asked[0]], 1)
+    engine.update_weights([[]])
+    assert (engine.calls, engine.requests, engine.num_updates) == (2, [*asked, asked[0]], 1)
     assert engine.open_sessions == {"a"}
