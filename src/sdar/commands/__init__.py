@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, Command] = {
     "warm-start": Command(warm_start, RECIPES, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
     "list": Command(show_list, "[GROUP ...]", settings=True),
-    "check": Command(check, "(env | objective) NAME", settings=True),
+    "check": Command(check, "(env | objective | engine) NAME", settings=True),
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
     "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer, to_table
 from sdar.settings.shipped import read_recipe
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
     from sdar.recipe import RunConfig
     from sdar.rollout.endpoint import EndpointConfig
+
+ENDPOINT = "openai"
+"""The engine that is not here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class EvalOptions:
     """Short for --eval.temperature."""
     with_skills: str = ""
     """Play a second time, with skills in the model's own prompts, picked by this rule."""
-    engine: Literal["hf", "openai"] = "hf"
-    """Where the model is: on this machine (transformers), or behind an endpoint with the OpenAI API."""
+    engine: str = ""
+    """Short for --rollout.engine; "openai": the model is behind an endpoint with the OpenAI API."""
     base_url: str = ""
     """The endpoint's address, such as http://localhost:8000/v1."""
     concurrency: int = 8
@@ -90,7 +93,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
 def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, flags: Layer) -> Player:
     """Whom `target` names."""
     own, out = Layer(target, {}), runs_dir(flags) / "eval"
-    if options.engine == "openai":
+    if options.engine == ENDPOINT:
         from sdar.rollout.endpoint import EndpointConfig
 
         given = {name: getattr(options, name) for name in ("base_url", "concurrency", "timeout", "retries")}
@@ -144,8 +147,16 @@ def split_words(words: list[str]) -> tuple[str, list[Layer]]:
 
 def short(options: EvalOptions) -> Layer:
     """The options that are short for settings, as settings."""
+    from sdar.rollout.engines.settings import engines
+
     given = {name: getattr(options, name) for name in ("panel", "samples", "temperature")}
-    return Layer("sdar eval", {"eval": {name: value for name, value in given.items() if value is not None}})
+    table: dict[str, Any] = {"eval": {name: value for name, value in given.items() if value is not None}}
+    if options.engine not in ("", ENDPOINT):
+        if options.engine not in engines:
+            advice = suggest(options.engine, [*engines, ENDPOINT])
+            raise ConfigError(f"--engine: unknown engine '{options.engine}': {advice}")
+        table["rollout"] = {"engine": {"name": options.engine}}
+    return Layer("sdar eval", table)
 
 
 def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> None:

@@ -14,6 +14,7 @@ from sdar.settings.registry import Registry
 from sdar.settings.shipped import about, recipes
 
 if TYPE_CHECKING:
+    from sdar.objectives.check import Report
     from sdar.recipe import RunConfig
 
 
@@ -57,6 +58,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
     from sdar.ops.gates import gates
     from sdar.ops.ratios import ratios
     from sdar.ops.reduce import reductions
+    from sdar.rollout.engines.settings import engines
     from sdar.rollout.stages import stages
     from sdar.rollout.views import views
     from sdar.runs.trackers import trackers
@@ -73,6 +75,7 @@ def catalogue(config: "RunConfig") -> dict[str, Rows]:
         "banks": {name: (f"{len(SkillBank.load(name).skills)} skills", "") for name in builtin_banks()},
         "retrievers": {**rows(retrievals), **rows(retrievers)},
         "teachers": rows(teachers),
+        "engines": rows(engines),
         "stages": rows(stages),
         "views": rows({name: views[name].write for name in views}),
         "gates": rows(gates),
@@ -91,14 +94,21 @@ def rows(table: Registry[Any] | Mapping[str, Any]) -> Rows:
 
 
 def check(words: list[str], options: NoOptions, flags: Layer) -> int:
-    """Run the conformance battery on an objective or an environment.
+    """Run the conformance battery on an objective, an environment or a rollout engine.
 
     For one of your own: sdar check objective NAME --plugins my_objective.py
     """
-    if len(words) != 2 or words[0] not in ("env", "objective"):
-        raise ConfigError("usage: sdar check env NAME, or sdar check objective NAME")
-    config = configure([Layer("sdar check", {words[0]: {"name": words[1]}})], flags)
-    failed = check_env(config) if words[0] == "env" else check_objective(config, words[1])
+    if len(words) != 2 or words[0] not in ("env", "objective", "engine"):
+        raise ConfigError("usage: sdar check env NAME, sdar check objective NAME, or sdar check engine NAME")
+    chosen = {words[0]: {"name": words[1]}}
+    layer = Layer("sdar check", {"rollout": chosen} if words[0] == "engine" else chosen)
+    config = configure([layer], flags)
+    if words[0] == "env":
+        failed = check_env(config)
+    elif words[0] == "engine":
+        failed = check_engine(config)
+    else:
+        failed = check_objective(config, words[1])
     say(f"{words[0]} {words[1]} {'breaks its contract' if failed else 'keeps its contract'}")
     return 1 if failed else 0
 
@@ -117,7 +127,22 @@ def check_objective(config: "RunConfig", name: str) -> bool:
     """Print every finding; whether a check failed."""
     from sdar.objectives.check import check_named
 
-    report = check_named(name, config.objective)
+    return show_report(check_named(name, config.objective))
+
+
+def check_engine(config: "RunConfig") -> bool:
+    """Print every finding; whether a check failed."""
+    config.rollout.engine.require()
+    from transformers.utils import logging
+
+    from sdar.rollout.engines.check import check_engine as battery
+
+    logging.disable_progress_bar()
+    return show_report(battery(config.rollout.engine, config.device))
+
+
+def show_report(report: "Report") -> bool:
+    """Print every finding; whether a check failed."""
     for finding in report:
         say(f"{finding.status.upper():<5} {finding.check}{f': {finding.detail}' if finding.detail else ''}")
     return not report.passed

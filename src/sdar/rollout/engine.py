@@ -70,7 +70,7 @@ class Engine(Protocol):
     def update_weights(self, buckets: Iterable[Bucket]) -> None:
         """Take over new weights, all of them, in the engine's `dtype`; kept caches are dropped.
 
-        A tensor may be a view that the next bucket overwrites. `ConfigError` for another model's weights.
+        Tensors do not change while this runs. `ConfigError` for another model's weights.
         """
 
     def sleep(self) -> None:

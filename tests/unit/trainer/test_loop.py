@@ -25,7 +25,7 @@ from sdar.trainer.distributed import World, join
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.loop import derive, step_tasks
 from sdar.trainer.settings import OptimConfig, TrainConfig
-from sdar.trainer.weight_sync import full_weights
+from sdar.trainer.weight_sync import buckets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,13 +232,18 @@ def test_adapters_reference_and_halves_go_together(
     trainer = tiny_trainer(
         tmp_path / "run", world, steps=2, lora=lora, dtype=dtype, objective=SDAR(coef=0.1, kl_coef=kl)
     )
-    before = {name: tensor.clone() for name, tensor in full_weights(trainer.learner.policy).items()}
+
+    def weights() -> dict[str, torch.Tensor]:
+        sent = buckets(trainer.learner.policy, torch.float32)
+        return {name: tensor.clone() for bucket in sent for name, tensor in bucket}
+
+    before = weights()
     trainer.train()
     lines = read_metrics(trainer.run)[1:]
     assert [line["optim/skipped"] for line in lines] == [0, 0]
     assert [("policy/kl_ref" in line) for line in lines] == [bool(kl)] * 2
-    after = full_weights(trainer.learner.policy)
-    assert all(tensor.dtype == torch.float32 for tensor in after.values())
+    after = weights()
+    assert all(p.dtype == torch.float32 for p in trainer.learner.policy.parameters() if p.requires_grad)
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert "model.layers.0.self_attn.q_proj.weight" in moved
     assert ("model.embed_tokens.weight" in moved) is (lora == 0)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sdar.errors import ConfigError
 from sdar.model.load import load_model
 from sdar.model.settings import ModelConfig
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
@@ -17,6 +16,7 @@ from sdar.rollout.engines.attention import ATTENTION, Step
 from sdar.rollout.engines.cache import RaggedCache, Row
 from sdar.rollout.engines.sampling import draw, uniforms
 from sdar.rollout.engines.settings import HF, EngineParts
+from sdar.rollout.engines.weights import fitting
 from sdar.types import Completion, StopReason
 
 _SPARSE = 1.5
@@ -118,18 +118,9 @@ class HFEngine(Engine):
         """See `Engine.update_weights`. Names are those of the model's parameters."""
         self._cache.clear()
         own = dict(self.model.named_parameters(remove_duplicate=False))
-        given: set[str] = set()
-        for name, tensor in (pair for bucket in buckets for pair in bucket):
-            given.add(name)
-            if name in own and own[name].shape == tensor.shape:
-                own[name].data.copy_(tensor)
-            elif name in own:
-                shapes = f"{tuple(tensor.shape)}, not {tuple(own[name].shape)}"
-                raise ConfigError(f"weights do not fit the engine's model: '{name}' is {shapes}")
-        if wrong := sorted(given ^ own.keys()):
-            raise ConfigError(
-                f"weights do not fit the engine's model: {len(wrong)} names differ, such as '{wrong[0]}'"
-            )
+        shapes = {name: parameter.shape for name, parameter in own.items()}
+        for name, tensor in fitting(buckets, shapes):
+            own[name].data.copy_(tensor)
 
     def sleep(self) -> None:
         """See `Engine.sleep`: the weights and the cache go."""

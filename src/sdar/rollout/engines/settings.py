@@ -73,7 +73,7 @@ class VLLM(EngineConfig):
     """vLLM in this process, one engine a rank: pages instead of rows, prompts cached. Needs `sdar[vllm]`."""
 
     memory: float = 0.4
-    """Share of the GPU's memory for weights and cache while it is awake; on a CPU, GiB of cache."""
+    """Share of the GPU's memory for weights and cache while it is awake; on a CPU, whole GiB of cache."""
     context_length: int = 0
     """Largest prompt plus completion, in tokens; 0 is the model's own limit."""
     eager: bool = False

@@ -244,14 +244,17 @@ def test_new_weights_replace_the_old_ones_and_their_caches():
     torch.testing.assert_close(torch.tensor(after.logps), reference(other, prompt, after.tokens, 1.0))
 
 
-@pytest.mark.parametrize("change", ["more", "less"])
-def test_weights_of_another_model_are_rejected(change):
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [("more", "it has no 'model.layers.9.x'"), ("less", "1 are missing, such as 'model.norm.weight'")],
+)
+def test_weights_of_another_model_are_rejected(change, problem):
     state = dict(weights(model()))
     if change == "more":
         state["model.layers.9.x"] = torch.zeros(1)
     else:
         del state["model.norm.weight"]
-    with pytest.raises(ConfigError, match=r"1 names differ, such as 'model\."):
+    with pytest.raises(ConfigError, match=problem):
         engine().update_weights([list(state.items())])
 
 
