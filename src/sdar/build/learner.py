@@ -2,36 +2,41 @@
 
 from pathlib import Path
 
+import torch
+
 from sdar.errors import ConfigError
-from sdar.model.load import compute_dtype, context_of, load_model, load_tokenizer
+from sdar.model.load import compute_dtype, context_of, load_tokenizer
 from sdar.model.policy import Policy
 from sdar.model.settings import ModelConfig
 from sdar.objectives.base import Stream
 from sdar.recipe import RunConfig
 from sdar.trainer.average import Average
-from sdar.trainer.distributed import World, shard
+from sdar.trainer.distributed import World
+from sdar.trainer.sharding import sharded_policy
 from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Parts, Teacher, Weights
 
 
 def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
     """The policy with its optimizer and the models it is compared with, sharded over all ranks."""
-    policy = Policy(load_model(config.model, start, world.device))
-    needs, dtype = config.objective.needs, compute_dtype(config.model)
-    taught = Stream.TEACHER in needs
-    kept = Stream.REF in needs or (taught and config.teacher.needs_reference)
-    reference = Weights.frozen(policy) if kept else None
-    shard(policy, world, dtype)
-    if reference is not None and reference.is_copy:
-        shard(reference.policy, world, dtype)
+    needs, dtype, adapted = config.objective.needs, compute_dtype(config.model), bool(config.model.lora_rank)
+    policy = sharded_policy(
+        start, config.model, world, param_dtype=dtype if adapted else torch.float32, compute_dtype=dtype
+    )
+
+    def frozen(path: Path | str) -> Policy:
+        return sharded_policy(
+            path, ModelConfig(), world, param_dtype=dtype, compute_dtype=dtype, trained=False
+        )
 
     def load(path: str) -> Policy:
         check_teacher(path, start)
-        frozen = load_model(ModelConfig(), path, world.device, param_dtype=dtype).requires_grad_(False)
-        other = Policy(frozen)
-        shard(other, world, dtype)
-        return other
+        return frozen(path)
 
+    taught = Stream.TEACHER in needs
+    reference = None
+    if Stream.REF in needs or (taught and config.teacher.needs_reference):
+        reference = Weights.frozen(policy) if adapted else Weights(frozen(start))
     parts = Parts(
         policy=policy,
         reference=reference,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
+from huggingface_hub import snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
@@ -52,6 +54,34 @@ def load_model(
     if config.gradient_checkpointing:
         keep_layer_inputs(model)
     return model.eval()
+
+
+def empty_model(config: ModelConfig, path: Path | str, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
+    """The causal LM at `path` with its buffers, but with parameters of `dtype` that take no memory.
+
+    With adapters if configured, whose parameters are float32.
+    """
+    shape = _load(AutoConfig, path, "model")
+    with init_empty_weights(include_buffers=False):
+        plain = AutoModelForCausalLM.from_config(shape, dtype=dtype)
+    plain.tie_weights()
+    model: PreTrainedModel | PeftModel = plain
+    if config.lora_rank:
+        with init_empty_weights(include_buffers=False):
+            model = add_lora(plain, config)
+    if config.gradient_checkpointing:
+        keep_layer_inputs(model)
+    return model.eval()
+
+
+def weight_files(path: Path | str) -> str:
+    """The directory of a model's safetensors files; those of a hub name are fetched first."""
+    place = find_model(path)
+    if not Path(place).is_dir():
+        place = snapshot_download(place, allow_patterns=["*.safetensors", "*.json"])
+    if not any(Path(place).glob("*.safetensors")):
+        raise ConfigError(f"the model at {path} has no safetensors files")
+    return place
 
 
 def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:

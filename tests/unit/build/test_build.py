@@ -7,7 +7,7 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from sdar.build.engine import make_engine
 from sdar.model.chat import Chat
 from sdar.recipe import RunConfig
-from sdar.rollout.collector import RolloutConfig
+from sdar.rollout.settings import RolloutConfig
 from sdar.trainer.distributed import join
 
 
