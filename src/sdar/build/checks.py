@@ -8,12 +8,14 @@ from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
 from sdar.runs.files import check_writable
+from sdar.runs.rundir import check_run_name
 from sdar.runs.trackers import check_trackers
 from sdar.trainer.settings import OldLogps
 
 
 def check(config: RunConfig) -> None:
     """Find what cannot work before anything heavy is loaded. Raises an `SdarError`."""
+    check_run_name(config.run_name)
     check_writable(config.out)
     check_trackers(config.trackers)
     config.rollout.engine.require()

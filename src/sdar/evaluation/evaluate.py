@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sdar.envs.base import Panel
-from sdar.errors import ConfigError
 from sdar.evaluation.results import EvalResult, Outcome
 from sdar.rollout.attempts import Plays, Progress, all_attempts, share, unshare
 from sdar.rollout.engine import Sampling
+from sdar.settings.values import check_least
 from sdar.types import Group
 
 T = TypeVar("T")
@@ -29,12 +29,7 @@ class EvalConfig:
     """Decides the sampling, together with task, episode and turn."""
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ConfigError(f"eval.samples must be at least 1, not {self.samples}")
-        if self.tasks < 0:
-            raise ConfigError(f"eval.tasks must not be negative, not {self.tasks}")
-        if self.temperature < 0:
-            raise ConfigError(f"eval.temperature must not be negative, not {self.temperature}")
+        check_least(self, "eval", samples=1, tasks=0, temperature=0, seed=0)
 
 
 class Ranks(Protocol):

@@ -1,11 +1,13 @@
 """Settings of rollouts. No torch."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
 from sdar.errors import ConfigError
 from sdar.rollout.engines.settings import HF, EngineConfig, engines
+from sdar.settings.values import check_least
 from sdar.types import ContextMode
 
 
@@ -40,8 +42,6 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ConfigError(f"rollout.{name} must be at least {value}, not {getattr(self, name)}")
-        if self.temperature <= 0:
+        check_least(self, "rollout", **least)
+        if not 0 < self.temperature < math.inf:
             raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")

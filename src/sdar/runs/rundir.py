@@ -210,8 +210,17 @@ def find_run(name: str, out: Path) -> RunDir:
     return RunDir.open(out / name if not Path(name).exists() and (out / name).exists() else Path(name))
 
 
+def check_run_name(name: str) -> None:
+    """Raise `ConfigError` for a name that is not that of one directory."""
+    if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
+        raise ConfigError(
+            f"a run's name must be that of one directory, without / or \\, not {name!r}: see --out"
+        )
+
+
 def _claim(out: Path, name: str, exact: bool) -> Path:
     """Make a directory that nobody else has."""
+    check_run_name(name)
     number = 1
     while True:
         path = out / (name if number == 1 else f"{name}-{number}")

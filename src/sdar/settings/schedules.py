@@ -80,6 +80,8 @@ def parse(coef: Coef) -> Schedule:
     (0.01, 0.5)
     """
     if not isinstance(coef, str):
+        if not math.isfinite(coef):
+            raise ConfigError(f"a coefficient must be a finite number or a schedule, not {coef}")
         return Schedule(Shape.CONSTANT, coef, coef)
     found = _TEXT.fullmatch(coef)
     if not found:
@@ -94,6 +96,8 @@ def parse(coef: Coef) -> Schedule:
         span = (float(begin), float(until)) if begin else (0.0, 100.0)
     except ValueError as error:
         raise ConfigError(f"schedule '{coef}': {error}") from None
+    if not all(map(math.isfinite, (*ends, *span))):
+        raise ConfigError(f"schedule '{coef}': its numbers must be finite")
     percent = not begin or bool(by_share)
     if bool(by_share) != bool(also) or not span[0] < span[1] or (percent and span[1] > 100):
         raise ConfigError(

@@ -4,6 +4,7 @@ TOML has no null, so the word `none` stands for None in fields that allow it.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -19,6 +20,11 @@ _SAID: dict[Any, str] = {
     str: "text",
     Path: "a path",
 }
+
+LARGEST = 2**63 - 1
+"""Of whole numbers in settings: what seeds and tensors can hold."""
+_SHOWN = 60
+"""Characters of a refused value that an error repeats."""
 
 
 class Words(tuple[str, ...]):
@@ -38,8 +44,15 @@ def convert(hint: Any, value: Any, label: str) -> Any:
     try:
         return _convert(hint, value)
     except _Unfit as error:
-        given = repr(" ".join(value)) if isinstance(value, Words) else literal(value)
-        raise ConfigError(f"{label} must be {error}, got {given}") from None
+        raise ConfigError(f"{label} must be {error}, got {_shown(value)}") from None
+
+
+def _shown(value: Any) -> str:
+    """A refused value, on one line and not too long."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"one of {value.bit_length()} bits"
+    text = repr(" ".join(value)) if isinstance(value, Words) else literal(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def _convert(hint: Any, value: Any) -> Any:
@@ -58,10 +71,14 @@ def _convert(hint: Any, value: Any) -> Any:
         return _member({str(member.value): member for member in hint}, value)
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
-    if hint is float and type(value) is int:
-        return float(value)
+    if hint is float and type(value) is int and -LARGEST <= value <= LARGEST:
+        value = float(value)
     if type(value) is not hint:
         raise _Unfit(_SAID[hint])
+    if hint is float and not math.isfinite(value):
+        raise _Unfit("a finite number")
+    if hint is int and not -LARGEST <= value <= LARGEST:
+        raise _Unfit("a whole number of at most 63 bits")
     return value
 
 
@@ -154,8 +171,8 @@ def check_choices(settings: Any, label: str, **choices: type[StrEnum]) -> None:
 def check_least(settings: Any, label: str, **least: float) -> None:
     """Raise `ConfigError` for the first of these fields that is below its least value."""
     for name, value in least.items():
-        if getattr(settings, name) < value:
-            raise ConfigError(f"{label}: {name} must be at least {value}, not {getattr(settings, name)}")
+        if not value <= getattr(settings, name) < math.inf:
+            raise ConfigError(f"{label}.{name} must be at least {value}, not {getattr(settings, name)}")
 
 
 def by_path(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -184,7 +184,11 @@ def outcome(job: Job) -> dict[str, Any]:
         return summarise(job.run)
     if status in (0, 130, -signal.SIGINT, -signal.SIGTERM):
         return {"status": "stopped"}
-    return {"status": "failed", "exit": status, "reason": job.log.read_text(errors="replace")[-1000:]}
+    reason = job.log.read_text(errors="replace")[-1000:]
+    if status < 0:
+        reason += f"\nkilled by {signal.Signals(-status).name}"
+        reason += ", as a machine does that runs out of memory" if status == -signal.SIGKILL else ""
+    return {"status": "failed", "exit": status, "reason": reason}
 
 
 def line(content: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from sdar.model.settings import EmbeddedConfig
 from sdar.rollout.settings import Overflow
 from sdar.rollout.stages import stages
 from sdar.settings.schedules import Shape
+from sdar.settings.values import check_least
 
 
 class OldLogps(StrEnum):
@@ -37,8 +38,7 @@ class TrainConfig:
     """Trajectories whose tokens and streams are kept each step."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"train.steps must be at least 1, not {self.steps}")
+        check_least(self, "train", steps=1, seed=0, eval_every=0, record=0)
         for name in self.stages:
             stages[name]
 
@@ -65,12 +65,10 @@ class OptimConfig:
     """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
 
     def __post_init__(self) -> None:
-        if self.lr < 0 or self.weight_decay < 0 or self.max_grad_norm < 0:
-            raise ConfigError("optim.lr, optim.weight_decay and optim.max_grad_norm must not be negative")
-        if self.micro_tokens < 1 or self.mini_batch < 0 or self.warmup_steps < 0:
-            raise ConfigError(
-                "optim.micro_tokens must be positive; mini_batch and warmup_steps must not be negative"
-            )
+        least = {"lr": 0, "weight_decay": 0, "max_grad_norm": 0, "mini_batch": 0, "warmup_steps": 0}
+        check_least(self, "optim", **least, micro_tokens=1)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optim.betas must be at least 0 and below 1, not {self.betas}")
 
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of training step `step`, from 1 to `steps`.
@@ -94,8 +92,7 @@ class CheckpointConfig:
     """Newest checkpoints that are kept."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.keep < 1:
-            raise ConfigError("checkpoint.every and checkpoint.keep must be at least 1")
+        check_least(self, "checkpoint", every=1, keep=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,5 +121,7 @@ class WarmStartConfig:
     """Decides weights, tasks and mistakes."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.demonstrations < 2:
-            raise ConfigError("warm_start.steps must be at least 1 and warm_start.demonstrations at least 2")
+        check_least(self, "warm_start", steps=1, demonstrations=2, lr=0, text_weight=0, seed=0)
+        for name in ("skilled_noise", "plain_noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"warm_start.{name} must be between 0 and 1, not {getattr(self, name)}")

@@ -112,6 +112,12 @@ class SearchQASpec(EnvSpec):
         if split not in self.splits():
             raise ConfigError(f"unknown split '{split}' of search_qa: {suggest(split, self.splits())}")
         if not self.data:
+            if not isinstance(self.retriever, BM25Config):
+                name = retrievers.name_of(type(self.retriever))
+                raise ConfigError(
+                    f"retriever '{name}' would make no search: generated questions bring their own passages; "
+                    "set data to a directory of questions, or leave the retriever out"
+                )
             return generated_tasks(
                 self.size, split, self.num_train if split == SPLITS[0] else self.num_held_out
             )
