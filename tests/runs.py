@@ -70,6 +70,9 @@ class Quiet:
     steps: list[int] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
+    def begin(self, done: int) -> None:
+        self.began = done
+
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
         pass
 

@@ -7,23 +7,32 @@ they fill.
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, make_dataclass
+from io import TextIOWrapper
 
 from sdar import __version__
 from sdar.commands import COMMANDS
 from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
 from sdar.errors import ConfigError, SdarError, suggest
+from sdar.runs.files import explain
 from sdar.settings.config import Layer, load, read_flags
 from sdar.settings.shipped import read_recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status. An `SdarError` becomes one line and status 2."""
+    """Run a command line; the exit status. An `SdarError` or `OSError` becomes one line and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal or file that cannot show a character shows its number, and the run goes on.
+            stream.reconfigure(errors="backslashreplace")
     try:
         return dispatch(list(sys.argv[1:] if argv is None else argv))
     except SdarError as error:
         # All ranks meet the same ConfigError; other errors may belong to the tasks of one.
         if IS_MAIN or not isinstance(error, ConfigError):
             print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if IS_MAIN:

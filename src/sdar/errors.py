@@ -5,6 +5,7 @@
       DataError          data is missing, corrupt or not supported
       ContextOverflow    a prompt does not fit the model's context
       CheckpointError    a checkpoint or run directory cannot be used
+      DivergedError      training goes nowhere any more
       StorageError       a disk refused to read or write a file
 
 The command line prints the message of an `SdarError` as one line and exits with status 2.
@@ -32,6 +33,10 @@ class ContextOverflow(SdarError):
 
 class CheckpointError(SdarError):
     """A checkpoint or a run directory cannot be used."""
+
+
+class DivergedError(SdarError):
+    """Training goes nowhere any more: no update can be used."""
 
 
 class StorageError(SdarError):

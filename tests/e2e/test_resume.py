@@ -85,11 +85,11 @@ def in_the_first_checkpoint(trainer: Trainer, patch: pytest.MonkeyPatch) -> None
 
 
 def in_a_later_checkpoint(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(checkpoint.os, "replace", crash_on_call(os.replace, 2))
+    patch.setattr(checkpoint, "publish", crash_on_call(checkpoint.publish, 2))
 
 
 def after_a_checkpoint(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(checkpoint.os, "replace", crash_on_call(os.replace, 2, after=True))
+    patch.setattr(checkpoint, "publish", crash_on_call(checkpoint.publish, 2, after=True))
 
 
 CRASHES = [

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from transformers.utils import logging
 
 from sdar.recipe import RunConfig
-from sdar.runs.checkpoints import latest, step_of
 from sdar.runs.progress import Display, display
 from sdar.runs.rundir import RunDir
 from sdar.runs.trackers import Trackers
+from sdar.settings.config import to_toml
 from sdar.trainer.distributed import World, join
 
 
@@ -25,10 +25,14 @@ class Watcher:
     """Passes what the trainer says to the display and to the trackers."""
 
     def __init__(self, shown: Display, config: RunConfig, run: RunDir, world: World) -> None:
-        newest = latest(run.checkpoints)
-        first = step_of(newest) + 1 if newest else 0
-        self._shown = shown
-        self._trackers = Trackers(config.trackers if world.is_main else (), run, first)
+        self._shown, self._config, self._run, self._world = shown, config, run, world
+        self._trackers = Trackers((), run, 0)
+
+    def begin(self, done: int) -> None:
+        """Start the trackers, and note in the run with what it goes on."""
+        if self._world.is_main:
+            self._run.begin_segment(done, to_toml(self._config), self._world.size)
+            self._trackers = Trackers(self._config.trackers, self._run, done + 1 if done else 0)
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
         """See `sdar.trainer.loop.Progress`."""

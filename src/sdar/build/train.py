@@ -1,5 +1,6 @@
 """A training run, from its settings to its directory."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from sdar.build.card import model_card
@@ -19,7 +20,7 @@ from sdar.runs.rundir import RunDir
 from sdar.settings.config import to_toml
 from sdar.skills.retrieval import retrievals
 from sdar.trainer.checkpoint import Checkpoints, step_of
-from sdar.trainer.distributed import World
+from sdar.trainer.distributed import World, losses
 from sdar.trainer.loop import Progress, Trainer
 from sdar.trainer.weight_sync import export_model
 
@@ -29,14 +30,17 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
 
     Fewer steps than `config.train.steps` mean that the user asked to stop.
     """
-    with stage(config) as (world, shown):
+    with stage(config) as (world, shown), ExitStack() as held:
+        if resume is not None and world.is_main:
+            held.enter_context(resume.hold())
         start = start_model(config, world, shown)
         run = claim_run(config, world, resume)
+        if resume is None and world.is_main:
+            held.enter_context(run.hold())
         watcher = Watcher(shown, config, run, world)
-        try:
+        held.callback(watcher.close)
+        with losses(world, f"go on with: sdar train --resume {run.path}"):
             done = build(config, start, run, world, watcher).train()
-        finally:
-            watcher.close()
         if world.is_main:
             draw_learning_curve(run)
     return run, done

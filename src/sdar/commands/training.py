@@ -1,11 +1,17 @@
 """`sdar train` and `sdar warm-start`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_toml
 from sdar.settings.shipped import read_recipe
+from sdar.settings.values import Words
+
+if TYPE_CHECKING:
+    from sdar.recipe import RunConfig
+    from sdar.runs.rundir import RunDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +30,15 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     Recipes are merged from left to right; flags win. RECIPE is one that `sdar list recipes` shows, or a TOML
     file; RUN/config.toml is one too.
     """
-    resumed = None
-    if options.resume:
-        from sdar.runs.rundir import find_run
+    from sdar.build.checks import check
+    from sdar.build.resume import is_finished
 
+    if options.resume:
         if words:
             raise ConfigError("--resume takes its settings from the run: give no recipe beside it")
-        resumed = find_run(options.resume, runs_dir(flags))
-        words = [str(resumed.config_file)]
-    from sdar.build.checks import check
-
-    config = configure([read_recipe(word) for word in words], flags, TrainOptions)
+        resumed, config = resumable(options.resume, flags)
+    else:
+        resumed, config = None, configure([read_recipe(word) for word in words], flags, TrainOptions)
     check(config)
     if options.dry_run:
         say(to_toml(config).rstrip())
@@ -44,7 +48,11 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     from sdar.evaluation.references import references
     from sdar.evaluation.tables import as_text, gain_sheet
 
-    run, done = train_run(config, resumed)
+    if resumed and is_finished(resumed, config):
+        run, done = resumed, config.train.steps
+        say(f"{run.path} is already finished, with {done} steps; --train.steps asks for more")
+    else:
+        run, done = train_run(config, resumed)
     evals = results(run)
     if evals and IS_MAIN:
         players = references(config.env, config.panel)
@@ -54,6 +62,19 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         say(f"stopped after step {done} of {config.train.steps}; go on with: sdar train --resume {run.path}")
     say(str(run.path))
     return 0
+
+
+def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:
+    """The run to go on with, wherever it was moved to, and its settings with those that may change."""
+    from sdar.build.resume import check_changes
+    from sdar.runs.rundir import find_run
+
+    run = find_run(name, runs_dir(flags))
+    own = read_recipe(str(run.config_file))
+    place = {"out": Words([str(run.path.parent)])}
+    config = configure([own], Layer("--", {**flags.values, **place}), TrainOptions)
+    check_changes(run, configure([own], Layer("--", place), TrainOptions), config)
+    return run, config
 
 
 def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:

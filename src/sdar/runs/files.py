@@ -46,7 +46,7 @@ def storing(path: Path) -> Iterator[None]:
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file so that a reader sees the old one or the whole new one. Raises `StorageError`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with storing(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -54,9 +54,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except OSError:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
+    except OSError as error:
+        raise StorageError(explain(error, path)) from error
 
 
 def remove_leftovers(directory: Path) -> None:

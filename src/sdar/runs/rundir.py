@@ -2,6 +2,7 @@
 
     meta.json                       format, id, creation time, command line, commit, versions
     config.toml                     the resolved settings; `sdar train RUN/config.toml` repeats the run
+    segments.jsonl                  one object for each process that trained: from where, when, with what
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`
     trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `sdar.runs.records`
@@ -11,7 +12,9 @@
     tensorboard/                    the metrics once more, as events
     learning_curve.png              drawn at the end
 
-Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` grows by lines.
+Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` and
+`segments.jsonl` grow by lines. `lock` is held by the process that trains. A file that cannot be read raises
+one line that names it and says what to do.
 A number that is not finite is null.
 
 Formats: 2 added `id` to meta.json, `episodes/`, the texts `pieces`, `prompt` and `teacher_prompt` and the
@@ -26,14 +29,16 @@ import platform
 import sys
 import tomllib
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sdar.errors import CheckpointError, ConfigError
-from sdar.runs.files import write_atomic
+from sdar.errors import CheckpointError, ConfigError, DataError
+from sdar.runs.files import explain, read_json, remove_leftovers, storing, write_atomic
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
 from sdar.types import Trajectory
@@ -54,7 +59,7 @@ class RunDir:
         meta = {
             "format": FORMAT,
             "id": uuid.uuid4().hex,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": _now(),
             "command": sys.argv,
             "platform": platform.platform(),
             "versions": versions(),
@@ -70,7 +75,9 @@ class RunDir:
         run = cls(path)
         if not (path / "meta.json").is_file():
             raise CheckpointError(f"{path} is not a run directory (it has no meta.json)")
-        found = run.meta["format"]
+        found = run.meta.get("format")
+        if not isinstance(found, int):
+            raise CheckpointError(f"{path / 'meta.json'} is damaged (no format): restore it from a copy")
         if found > FORMAT:
             raise CheckpointError(f"{path} has run format {found}; this sdar reads up to {FORMAT}: update it")
         return run
@@ -78,8 +85,7 @@ class RunDir:
     @property
     def meta(self) -> dict[str, Any]:
         """What `meta.json` holds."""
-        meta: dict[str, Any] = json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
-        return meta
+        return read_json(self.path / "meta.json", CheckpointError)
 
     @property
     def id(self) -> str:
@@ -94,7 +100,74 @@ class RunDir:
     @property
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as tables."""
-        return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
+        try:
+            return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(explain(error, self.config_file)) from error
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.config_file} is damaged ({error}): restore it from a copy"
+            ) from error
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """One record for each process that trained, in order; of a run without them one that meta.json gives.
+
+        `after` is the number of steps done before it, `started` when (UTC), `settings` all settings as
+        tables, `versions`, `commit` and `command` as in meta.json, `ranks` the number of processes.
+        """
+        if found := _read_lines(self.segments_file):
+            return found
+        meta = self.meta
+        known: dict[str, Any] = {
+            name: meta[name] for name in ("versions", "commit", "command") if name in meta
+        }
+        return [{"after": 0, "started": meta.get("created", ""), "settings": self.settings, **known}]
+
+    @property
+    def segments_file(self) -> Path:
+        """One JSON object for each process that trained."""
+        return self.path / "segments.jsonl"
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the only process that trains this run; a process that died holds nothing.
+
+        Raises `CheckpointError` when another one is at work.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / "lock")
+        try:
+            with storing(self.path / "lock"):
+                lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"{self.path} is being trained by another process: wait until it ends, or stop it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin_segment(self, after: int, config: str, ranks: int) -> None:
+        """Note that a process trains on after so many steps, with these settings, which become the run's.
+
+        What processes that were killed left unfinished is removed.
+        """
+        remove_leftovers(self.path)
+        segment = {
+            "after": after,
+            "started": _now(),
+            "ranks": ranks,
+            "settings": tomllib.loads(config),
+            "versions": versions(),
+            "commit": commit(),
+            "command": sys.argv,
+        }
+        write_atomic(self.config_file, config)
+        kept = _read_lines(self.segments_file)
+        write_atomic(self.segments_file, "".join(json.dumps(line) + "\n" for line in [*kept, segment]))
 
     @property
     def metrics_file(self) -> Path:
@@ -125,7 +198,7 @@ class RunDir:
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line; it is on its way to the disk when this returns."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
+        with storing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(_line({"step": step, **metrics}))
 
     def write_trajectories(
@@ -158,10 +231,11 @@ class RunDir:
         """Forget everything later than `step`, so that a resumed run continues as if it had stopped there."""
         kept = [line for line in read_metrics(self) if line["step"] <= step]
         write_atomic(self.metrics_file, "".join(map(_line, kept)))
-        for part in ("trajectories", "episodes", "eval"):
-            for file in self.path.glob(f"{part}/step-*"):
-                if _step_of(file) > step:
-                    file.unlink()
+        with storing(self.path):
+            for part in ("trajectories", "episodes", "eval"):
+                for file in self.path.glob(f"{part}/step-*"):
+                    if _step_of(file) > step:
+                        file.unlink()
 
 
 # ---- reading
@@ -169,24 +243,19 @@ class RunDir:
 
 def read_metrics(run: RunDir) -> list[dict[str, float]]:
     """The metrics of every step, in order; a line cut short by a crash is left out."""
-    if not run.metrics_file.exists():
-        return []
-    whole = run.metrics_file.read_text(encoding="utf-8").rpartition("\n")[0]
-    lines = [json.loads(line) for line in whole.splitlines()]
+    lines = _read_lines(run.metrics_file)
     return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
 def read_trajectories(run: RunDir, step: int) -> list[dict[str, Any]]:
     """The records of a step's episodes."""
-    with gzip.open(run.trajectories_file(step), "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return _read_packed(run.trajectories_file(step))
 
 
 def read_episodes(run: RunDir) -> Iterator[dict[str, Any]]:
     """The records of all episodes of a run, step after step; each has its `step`."""
     for file in sorted(run.path.glob("episodes/step-*.jsonl.gz"), key=_step_of):
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+        yield from _read_packed(file)
 
 
 def trajectory_steps(run: RunDir) -> list[int]:
@@ -197,7 +266,7 @@ def trajectory_steps(run: RunDir) -> list[int]:
 def read_evals(run: RunDir) -> dict[int, dict[str, Any]]:
     """Step -> result of the fixed panel, in order of steps."""
     files = sorted(run.path.glob("eval/step-*.json"))
-    return {_step_of(file): json.loads(file.read_text(encoding="utf-8")) for file in files}
+    return {_step_of(file): read_json(file) for file in files}
 
 
 def find_run(name: str, out: Path) -> RunDir:
@@ -235,8 +304,47 @@ def _claim(out: Path, name: str, exact: bool) -> Path:
             raise ConfigError(f"cannot write to {out}: {error.strerror}") from error
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _step_of(file: Path) -> int:
-    return int(file.name.split(".")[0].removeprefix("step-"))
+    number = file.name.split(".")[0].removeprefix("step-")
+    if not number.isdecimal():
+        raise DataError(f"{file} is no file of this run: its name must be like step-000010; move it away")
+    return int(number)
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    """The objects in a file that grows by lines; one without a line end was cut short and is left out."""
+    if not file.exists():
+        return []
+    try:
+        whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
+    except OSError as error:
+        raise DataError(explain(error, file)) from error
+    except ValueError as error:
+        raise DataError(f"{file} is damaged ({error}): restore it from a copy") from error
+    found = []
+    for number, line in enumerate(whole.split("\n") if whole else [], 1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}, is damaged ({error}): remove that line") from error
+        if not isinstance(found[-1], dict):
+            raise DataError(f"{file}, line {number}, is damaged (no object): remove that line")
+    return found
+
+
+def _read_packed(file: Path) -> list[dict[str, Any]]:
+    """The objects in a compressed file of lines."""
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{file} is damaged ({error}): remove it, the run can do without") from error
+    except OSError as error:
+        raise DataError(explain(error, file)) from error
 
 
 def _write_lines(file: Path, records: Sequence[Mapping[str, Any]]) -> None:

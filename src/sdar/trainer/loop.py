@@ -25,12 +25,13 @@ from sdar.rollout.engine import Engine
 from sdar.rollout.samples import SampleReport, build_samples
 from sdar.rollout.stages import run_stages
 from sdar.rollout.views import Views
-from sdar.runs.checkpoints import latest, read_returns
+from sdar.runs.checkpoints import read_returns, step_of
 from sdar.runs.rundir import RunDir
 from sdar.skills.context import SkillContext
 from sdar.trainer.average import Average
 from sdar.trainer.batch import Batch, step_inputs
 from sdar.trainer.checkpoint import Checkpoints
+from sdar.trainer.divergence import Watch
 from sdar.trainer.interrupt import graceful
 from sdar.trainer.metrics import episode_gaps, rollout_metrics, score_metrics, teacher_metrics
 from sdar.trainer.record import take_notes
@@ -43,6 +44,9 @@ from sdar.types import Group, Task, Trajectory
 
 class Progress(Protocol):
     """Is told what goes on; the command line draws it."""
+
+    def begin(self, done: int) -> None:
+        """Training begins, or goes on after `done` steps."""
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:
         """Phase `name` of the current step has done so many of its units."""
@@ -76,6 +80,7 @@ class Trainer:
     progress: Progress
 
     def __post_init__(self) -> None:
+        self._watch = Watch(self.config.max_skipped, self.run.checkpoints)
         per_step = self.collector.config.tasks_per_step
         if per_step > len(self.tasks):
             raise ConfigError(
@@ -99,6 +104,7 @@ class Trainer:
         It is less than `config.steps` when the user asked to stop.
         """
         done, steps = self._restore(), self.config.steps
+        self.progress.begin(done)
         with graceful(self.progress.message) as asked:
             if done == 0:
                 self._log(0, self._evaluate(0))
@@ -109,10 +115,15 @@ class Trainer:
                 if done == steps or (self.config.eval_every and done % self.config.eval_every == 0):
                     metrics |= self._evaluate(done)
                 self._log(done, metrics)
-                stop = self.learner.world.any(asked())
-                if stop or done == steps or done % self.checkpoints.config.every == 0:
+                stop, due = self.learner.world.any(asked()), done % self.checkpoints.config.every == 0
+                if self._watch.is_well:
+                    # This step shows that the weights saved before it work: older ones may go now.
+                    self.checkpoints.rotate()
+                if stop or done == steps or (due and self._watch.is_well):
                     returns = self.skills.returns.state() if self.skills else {}
                     self.checkpoints.save(done, *self._state, returns=returns)
+        if self._watch.is_well:
+            self.checkpoints.rotate()
         return done
 
     def step(self, step: int) -> dict[str, float]:
@@ -133,6 +144,8 @@ class Trainer:
                 self.engine.wake()
                 sync_weights(learner.policy, self.engine)
         episodes = flatten(groups)
+        if why := self._watch.look(step, batch, learned, [episode.task.id for episode in episodes]):
+            self.progress.message(f"step {step} changed nothing: {why}")
         seen = self._skills_seen(episodes, report)
         if learner.world.is_main:
             self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)))
@@ -226,8 +239,8 @@ class Trainer:
 
     def _restore(self) -> int:
         """Load the newest checkpoint, forget what was logged after it, and give the engine the weights."""
-        path = latest(self.run.checkpoints)
-        done = self.checkpoints.load(path, *self._state) if path else 0
+        path = self.checkpoints.restore(*self._state, tell=self.progress.message)
+        done = step_of(path) if path else 0
         if path and self.skills:
             self.skills.returns.load(read_returns(path))
         if self.learner.world.is_main:

@@ -34,11 +34,13 @@ class TrainConfig:
     """A teacher's prompt over its budget or the context is an error, or that sample has no such teacher."""
     stages: tuple[str, ...] = ()
     """What is done with the groups between rollout and learning, in order; `sdar list stages` names it."""
+    max_skipped: int = 3
+    """Steps in a row without a usable update after which the run stops as diverged."""
     record: int = 8
     """Trajectories whose tokens and streams are kept each step."""
 
     def __post_init__(self) -> None:
-        check_least(self, "train", steps=1, seed=0, eval_every=0, record=0)
+        check_least(self, "train", steps=1, seed=0, eval_every=0, max_skipped=1, record=0)
         for name in self.stages:
             stages[name]
 

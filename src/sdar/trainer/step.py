@@ -49,6 +49,8 @@ class Learned:
     """Log-prob of each policy token when it was trained on."""
     first: Sequence[int]
     """Rows of the first mini-batch: their `live_M` is from before any update of this step."""
+    refused: tuple[float, float] | None = None
+    """Loss and gradient norm of the first update that was skipped, one of which is not finite."""
     streams: Mapping[str, Tensor] = field(default_factory=dict)
     """What else is worth seeing of each policy token (M,): its `entropy`, and what the objective shows."""
 
@@ -126,6 +128,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         done: list[tuple[float, float]] = []
+        refused: tuple[float, float] | None = None
         micro = 0
         for number, rows in enumerate(parts):
             told(number, len(parts))
@@ -136,9 +139,11 @@ class Learner:
             micro += sum(map(bool, cut))
             update, loss = self._accumulate(batch, rows, cut, streams, (step - 1, steps))
             norm = self._apply(loss)
-            if norm is not None:
+            if math.isfinite(loss) and math.isfinite(norm):
                 tally.merge(update)
                 done.append((loss, norm))
+            else:
+                refused = refused or (loss, norm)
         metrics = tally.values(self.world) | {
             "optim/lr": lr,
             "optim/skipped": float(len(parts) - len(done)),
@@ -149,7 +154,7 @@ class Learner:
             metrics["objective/loss"] = math.fsum(loss for loss, _ in done) / len(done)
             metrics["optim/grad_norm"] = math.fsum(norm for _, norm in done) / len(done)
         whole = self._whole(streams)
-        return Learned(metrics, whole.pop("live"), parts[0], whole)
+        return Learned(metrics, whole.pop("live"), parts[0], refused, whole)
 
     def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
         """Score the teachers of `rows` again, where they are scored at all."""
@@ -201,17 +206,16 @@ class Learner:
         mine = {name: streams.get(name, torch.zeros_like(streams["live"])) for name in names}
         return {name: self.world.sum(stream_M) for name, stream_M in mine.items()}
 
-    def _apply(self, loss: float) -> float | None:
-        """Clip and update; the gradient's norm. If it or the loss is not finite, change nothing: None."""
+    def _apply(self, loss: float) -> float:
+        """Clip and update; the gradient's norm. If it or the loss is not finite, change nothing."""
         limit = self.config.max_grad_norm or math.inf
         norm = float(full(clip_grad_norm_(self.policy.parameters(), limit)))
-        usable = math.isfinite(loss) and math.isfinite(norm)
-        if usable:
+        if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             if self.teacher.average is not None:
                 self.teacher.average.update()
         self.optimizer.zero_grad()
-        return norm if usable else None
+        return norm
 
     def _mine(self, cut: Sequence[list[int]]) -> Sequence[list[int]]:
         return cut[self.world.rank :: self.world.size]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdar.errors import CheckpointError, ConfigError
+from sdar.errors import CheckpointError, ConfigError, StorageError
 from sdar.runs.files import check_writable, write_atomic
 from sdar.runs.records import Notes
 from sdar.runs.rundir import (
@@ -181,7 +181,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     target = tmp_path / "file"
     write_atomic(target, "old")
     monkeypatch.setattr("os.fsync", lambda fd: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         write_atomic(target, "new")
     assert target.read_text() == "old"
 

@@ -62,6 +62,8 @@ def test_the_newest_stay_and_leftovers_go(world: World, tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     for step in (9, 10, 1_000_000):
         checkpoints.save(step, *state)
+    assert len(complete(tmp_path)) == 3
+    checkpoints.rotate()
     assert [path.name for path in tmp_path.iterdir() if path not in complete(tmp_path)] == []
     assert [step_of(path) for path in complete(tmp_path)] == [10, 1_000_000]
     assert latest(tmp_path) == tmp_path / "step-1000000"
@@ -84,7 +86,7 @@ def test_unusable_checkpoints_say_so_in_one_line(world: World, tmp_path: Path) -
     with pytest.raises(CheckpointError, match="format 99"):
         checkpoints.load(path, *state)
     (path / "state.json").unlink()
-    with pytest.raises(CheckpointError, match="not a usable checkpoint"):
+    with pytest.raises(CheckpointError, match=r"state.json: No such file"):
         checkpoints.load(path, *state)
     with pytest.raises(CheckpointError, match="step-000010"):
         checkpoints.load(tmp_path / "model", *state)
