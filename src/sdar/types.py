@@ -8,7 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Real
 from typing import Any
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite real number.
+
+    >>> [is_number(value) for value in (1, 0.5, math.nan, math.inf, None, "1")]
+    [True, True, False, False, False, False]
+    """
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)

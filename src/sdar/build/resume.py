@@ -26,8 +26,11 @@ def check_changes(run: RunDir, before: RunConfig, now: RunConfig) -> None:
 def changes(before: RunConfig, now: RunConfig) -> Iterator[tuple[str, object, object]]:
     """Name, old and new value of each setting that differs and is not free."""
     old, new = dict(by_path(to_table(before))), dict(by_path(to_table(now)))
-    for name in dict.fromkeys([*old, *new]):
-        if name not in FREE and old.get(name) != new.get(name):
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    others = tuple(name.removesuffix("name") for name in names if name.endswith(".name"))
+    for name in names:
+        # Of another environment or objective, all settings differ: its name says enough.
+        if name not in FREE and (name.endswith(".name") or not name.startswith(others)):
             yield name, old.get(name), new.get(name)
 
 

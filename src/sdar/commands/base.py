@@ -64,7 +64,7 @@ def runs_dir(flags: Layer) -> Path:
 
 def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
     """Settings, model directory and (without its ending) place for results of what the user names."""
-    from sdar.runs.checkpoints import complete, step_of
+    from sdar.runs.checkpoints import check_whole, complete, step_of
     from sdar.runs.rundir import RunDir, find_run
 
     path = Path(target)
@@ -82,6 +82,7 @@ def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, P
             advice = suggest(str(wanted), map(str, saved))
             raise CheckpointError(f"{run.path} has no checkpoint of step {wanted}: {advice}")
         checkpoint = saved[wanted]
+    check_whole(checkpoint)
     return read_toml(run.config_file), checkpoint / "model", run.path / "eval" / checkpoint.name
 
 

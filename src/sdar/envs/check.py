@@ -5,13 +5,12 @@
 `find_problems` returns the same as a list of sentences. A new environment gets all of it for a line of test.
 """
 
-import math
 import pickle
 from collections.abc import Iterator, Sequence
 
 from sdar.envs.base import Env, EnvSpec
 from sdar.errors import SdarError
-from sdar.types import Message, Observation, Step, Task
+from sdar.types import Message, Observation, Step, Task, is_number
 
 HOSTILE = (
     "",
@@ -160,6 +159,9 @@ def _record(
         except Exception as error:  # noqa: BLE001 - the rule under test is that nothing is raised, whatever it is
             broken.append(f"text {text[:40]!r} raises {type(error).__name__}: {error}")
             break
+        if not is_number(step.reward):
+            broken.append(f"reward {step.reward!r} is not a finite number")
+            break
         if last and (last.done or last.truncated) and step != last:
             broken.append("something changes after the end")
         if step.success and not step.done:
@@ -176,4 +178,4 @@ def _record(
 
 
 def _is_metric(name: str, value: float) -> bool:
-    return name not in TAKEN and "/" not in name and math.isfinite(value)
+    return name not in TAKEN and "/" not in name and is_number(value)

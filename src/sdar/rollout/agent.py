@@ -5,7 +5,7 @@ from hashlib import blake2b
 from itertools import chain
 
 from sdar.envs.base import Env, Prompts
-from sdar.errors import ContextOverflow
+from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.engine import Request
 from sdar.skills.context import SkillContext
@@ -20,6 +20,7 @@ from sdar.types import (
     Task,
     Trajectory,
     Turn,
+    is_number,
 )
 
 
@@ -79,8 +80,18 @@ class Dialogue:
         return turn_seed(seed, self.task.id, self.index, len(self._turns))
 
     def act(self, text: str) -> Step:
-        """What the environment makes of `text`; the only call that may wait, and may be made in a thread."""
-        return self._env.step(text)
+        """What the environment makes of `text`; the only call that may wait, and may be made in a thread.
+
+        Raises `DataError` when the environment gives something else than finite numbers.
+        """
+        step = self._env.step(text)
+        for name, value in {"reward": step.reward, **step.metrics}.items():
+            if not is_number(value):
+                raise DataError(
+                    f"turn {len(self._turns) + 1} of task '{self.task.id}': the environment gives {name} "
+                    f"{value!r}, which is not a finite number; sdar check env finds such faults"
+                )
+        return step
 
     def record(self, text: str, completion: Completion, step: Step, prompt: Sequence[int] = ()) -> None:
         """Take an answer and its step as this turn, and make the next messages; `prompt` are its tokens."""

@@ -28,7 +28,7 @@ from sdar.runs.checkpoints import DAMAGED, FORMAT, check_whole, complete, step_o
 from sdar.runs.files import digests, explain, publish, storing, write_atomic
 from sdar.trainer.average import Average
 from sdar.trainer.distributed import World
-from sdar.trainer.saved_state import SafePlanner, SafeReader
+from sdar.trainer.saved_state import SafePlanner, SafeReader, read_plan
 from sdar.trainer.settings import CheckpointConfig
 
 _TRAINABLE = StateDictOptions(ignore_frozen_params=True, strict=False)
@@ -157,6 +157,7 @@ class Checkpoints:
         problem = ""
         try:
             check_whole(path, self.world.rank, self.world.size)
+            read_plan(path / "state")
         except CheckpointError as error:
             problem = str(error)
         if problem := next((found for found in self.world.gather(problem) if found), ""):

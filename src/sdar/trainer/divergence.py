@@ -57,10 +57,9 @@ class Watch:
 
 
 def cause(batch: Batch, learned: Learned, tasks: Sequence[str]) -> str:
-    """The first thing in the order of computing that is not finite: reward, log-probs, loss or gradient."""
-    flat = {"the advantages, which come from the rewards": batch.adv_M}
+    """The first thing that is not finite: policy, rewards, other log-probs, loss or gradient."""
+    flat = {POLICY: learned.live_M, "the advantages, which come from the rewards,": batch.adv_M}
     flat |= {f"the {name.value} log-probs": stream for name, stream in batch.streams.items()}
-    flat[POLICY] = learned.live_M
     for what, stream in flat.items():
         bad = [row for row in range(len(batch.samples)) if not _is_finite(stream, batch, row)]
         if bad:

@@ -7,7 +7,7 @@ tensors as any pickle. Both are read here with lists of what such files hold; al
 import pickle
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -50,24 +50,24 @@ class _Plan(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no checkpoint needs")
 
 
-def read_plan(file: IO[bytes], directory: Path) -> Metadata:
+def read_plan(directory: Path) -> Metadata:
     """The plan of a checkpoint: which tensor is where in which file of `directory`.
 
     Raises:
-        CheckpointError: the file is damaged, asks for anything but records, or names files elsewhere.
+        CheckpointError: the file is gone or damaged, asks for anything but records, or names files elsewhere.
     """
+    file = directory / ".metadata"
     try:
-        plan = _Plan(file).load()
+        with file.open("rb") as opened:
+            plan = _Plan(opened).load()
     except Exception as error:  # A forged or damaged pickle may raise anything.
-        raise CheckpointError(f"{directory / '.metadata'} cannot be used: {_line(error)}") from error
+        raise CheckpointError(f"{file} cannot be used: {_line(error)}") from error
     if not isinstance(plan, Metadata) or not isinstance(plan.storage_data, dict):
-        raise CheckpointError(f"{directory / '.metadata'} cannot be used: it holds no plan")
+        raise CheckpointError(f"{file} cannot be used: it holds no plan")
     for part in plan.storage_data.values():
         name = str(getattr(part, "relative_path", ""))
         if Path(name).name != name or (directory / name).resolve().parent != directory.resolve():
-            raise CheckpointError(
-                f"{directory / '.metadata'} cannot be used: it names a file elsewhere, {name!r}"
-            )
+            raise CheckpointError(f"{file} cannot be used: it names {name!r}, elsewhere")
     return plan
 
 
@@ -76,9 +76,7 @@ class SafeReader(dcp.FileSystemReader):
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """See `dcp.FileSystemReader`."""
-        directory = Path(self.path)
-        with (directory / ".metadata").open("rb") as file:
-            plan = read_plan(file, directory)
+        plan = read_plan(Path(self.path))
         plan.storage_meta = dcp.metadata.StorageMeta(load_id=self.load_id)
         return plan
 

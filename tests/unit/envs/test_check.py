@@ -113,3 +113,12 @@ class TrainedOn(ToySpec):
 def test_broken_task_lists_are_found(spec, finding):
     with pytest.raises(EnvCheckError, match=finding):
         check_env(spec)
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), None, "1"])
+def test_rewards_that_are_no_finite_numbers_are_found(reward, monkeypatch):
+    real = ToyEnv.step
+    monkeypatch.setattr(ToyEnv, "step", lambda self, text: replace(real(self, text), reward=reward))
+    with pytest.raises(EnvCheckError, match=f"reward {reward!r} is not a finite number") as found:
+        check_env(ToySpec())
+    assert "plays it differently" not in str(found.value)

@@ -1,8 +1,11 @@
+import math
+from dataclasses import replace
+
 import pytest
 from tests.tiny import tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
-from sdar.errors import ContextOverflow
+from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.agent import Episode, turn_seed
 from sdar.skills.bank import Skill, SkillBank
@@ -143,3 +146,12 @@ def test_request_seeds_differ_from_turn_to_turn_and_follow_the_seed(chat):
 def test_an_unfinished_episode_has_no_trajectory(chat):
     with pytest.raises(ValueError, match="not ended"):
         start(chat, ContextMode.WINDOW).trajectory()
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf, None, "1"])
+def test_a_reward_that_is_no_finite_number_names_the_task(reward, chat, monkeypatch):
+    episode = start(chat, ContextMode.TRANSCRIPT)
+    real = episode._env.step
+    monkeypatch.setattr(episode._env, "step", lambda text: replace(real(text), reward=reward))
+    with pytest.raises(DataError, match=rf"turn 1 of task 't': .* gives reward {reward!r}, which is not"):
+        episode.act("right")

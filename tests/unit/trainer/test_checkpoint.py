@@ -1,10 +1,12 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from tests.tiny import tiny_model
 
-from sdar.errors import CheckpointError, ConfigError
+from sdar.errors import CheckpointError, ConfigError, StorageError
 from sdar.model.policy import Policy
 from sdar.runs.checkpoints import complete, latest, step_of
 from sdar.trainer.checkpoint import Checkpoints
@@ -95,3 +97,58 @@ def test_unusable_checkpoints_say_so_in_one_line(world: World, tmp_path: Path) -
 def test_impossible_settings() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         CheckpointConfig(every=0)
+
+
+DAMAGES = {
+    "cut": lambda path: os.truncate(next(path.glob("state/*.distcp")), 100),
+    "changed": lambda path: next(path.glob("state/*.distcp")).open("r+b").write(b"x"),
+    "empty": lambda path: os.truncate(next(path.glob("state/*.distcp")), 0),
+    "no plan": lambda path: (path / "state/.metadata").unlink(),
+    "state.json empty": lambda path: (path / "state.json").write_text(""),
+    "state.json a list": lambda path: (path / "state.json").write_text("[]"),
+    "model": lambda path: (path / "model").rmdir() or (path / "state.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_gives_way_to_the_older(damage: str, world: World, tmp_path: Path) -> None:
+    checkpoints, state, told = writer(tmp_path, world), parts(world), []
+    move(*state)
+    first = [full(parameter).clone() for parameter in state[0].parameters()]
+    checkpoints.save(1, *state)
+    move(*state)
+    DAMAGES[damage](checkpoints.save(2, *state))
+    assert checkpoints.restore(*state, tell=told.append) == tmp_path / "step-000001"
+    assert all(torch.equal(full(p), q) for p, q in zip(state[0].parameters(), first, strict=True))
+    assert len(told) == 1
+    assert str(tmp_path / "step-000002") in told[0]
+    assert told[0].endswith("put aside as step-000002.damaged, going on from step-000001")
+    assert "\n" not in told[0]
+    assert checkpoints.save(2, *state).name == "step-000002"
+    assert checkpoints.restore(*state, tell=told.append) == tmp_path / "step-000002"
+
+
+def test_when_all_are_damaged_the_newest_reason_is_given(world: World, tmp_path: Path) -> None:
+    checkpoints, state = writer(tmp_path, world), parts(world)
+    assert checkpoints.restore(*state, tell=print) is None
+    for step in (1, 2):
+        (checkpoints.save(step, *state) / "state/.metadata").unlink()
+    with pytest.raises(CheckpointError, match=r"step-000002 is damaged: state/.metadata: No such file"):
+        checkpoints.restore(*state, tell=print)
+    assert len(complete(tmp_path)) == 2
+
+
+def test_a_full_disk_leaves_nothing_half(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = parts(world)
+
+    def full_disk(path: Path) -> None:
+        path.mkdir()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path / "model.safetensors"))
+
+    broken = Checkpoints(tmp_path, CheckpointConfig(), world, full_disk)
+    with pytest.raises(StorageError, match=r"step-000001: No space left on device: make room"):
+        broken.save(1, *state)
+    assert list(tmp_path.iterdir()) == []
+    assert writer(tmp_path, world).save(1, *state).is_dir()

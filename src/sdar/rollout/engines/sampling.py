@@ -27,6 +27,8 @@ def draw(logits_NV: Tensor, uniform_N: Tensor, temperature: float) -> tuple[Tens
         logp_NV = torch.log_softmax(logits_NV / temperature, -1)
         cdf_NV = logp_NV.exp().double().cumsum(-1)
         token_N1 = torch.searchsorted(cdf_NV, uniform_N[:, None].double() * cdf_NV[:, -1:], right=True)
+        # Logits of a destroyed policy, not numbers, end past the last token: the trainer says so by its NaN.
+        token_N1 = token_N1.clamp(max=logits_NV.shape[-1] - 1)
     else:
         logp_NV = torch.log_softmax(logits_NV, -1)
         token_N1 = logp_NV.argmax(-1, keepdim=True)
