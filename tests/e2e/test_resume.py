@@ -66,7 +66,7 @@ def crash_on_call(
 
 
 def in_rollout(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(trainer.engine, "generate", crash_on_call(trainer.engine.generate, 20))
+    patch.setattr(trainer.engine, "step", crash_on_call(trainer.engine.step, 60))
 
 
 def between_updates(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
@@ -79,9 +79,7 @@ def before_the_log(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
 
 
 def in_the_first_checkpoint(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        trainer.engine.model, "save_pretrained", crash_on_call(trainer.engine.model.save_pretrained, 1)
-    )
+    patch.setattr(checkpoint, "digests", crash_on_call(checkpoint.digests, 1))
 
 
 def in_a_later_checkpoint(trainer: Trainer, patch: pytest.MonkeyPatch) -> None:
