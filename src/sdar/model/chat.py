@@ -1,24 +1,28 @@
 """Messages to tokens and back: the only caller of the chat template.
 
 A conversation is tokens. What the policy sampled is never turned into text and tokenised again: a prompt is
-rendered once, and what follows a completion is rendered apart and put behind it.
+rendered once, and what follows a completion is rendered apart and put behind it. What messages say is
+tokenised apart from the template, and without control tokens: no text can open or close a turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
 from sdar.errors import ConfigError
+from sdar.model.codec import Codec
+from sdar.model.skeleton import Segment, segments
 from sdar.types import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SENTINEL = "sdar-stands-for-a-completion"
+GENERATION = "generation_config.json"
 
 
 class Chat:
@@ -29,12 +33,13 @@ class Chat:
     """
 
     stop_ids: frozenset[int]
-    """Tokens that end a completion: the template's end of turn, and the tokenizer's end of text."""
+    """Tokens that end a completion: the template's end of turn, and every end of text that the tokenizer and
+    the `generation_config.json` beside it name."""
     pad_id: int
     """A token to fill rows with; its value means nothing."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._codec = tokenizer, Codec(tokenizer)
         self._rendered = lru_cache(512)(self._render)
         self._continued = lru_cache(512)(self._continue)
         self._alone = lru_cache(1 << 16)(lambda token: self.verbatim([token]))
@@ -45,7 +50,7 @@ class Chat:
         if plain == prompted or not prompted.startswith(plain):
             raise ConfigError(f"the chat template{self._name} has no generation prompt")
         self._end_of_turn = self._find_end_of_turn()
-        ends = {self._end_of_turn, tokenizer.eos_token_id} - {None}
+        ends = {self._end_of_turn, tokenizer.eos_token_id, *self._declared_ends()} - {None}
         self.stop_ids = frozenset(ends)
         self.pad_id = self._end_of_turn if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
@@ -62,6 +67,10 @@ class Chat:
         """
         tokens = self._continued(tuple(messages))
         return list(tokens[1:] if closed else tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of what somebody says, no control token among them."""
+        return self._codec.content(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a completion, without the token that ended it."""
@@ -100,30 +109,35 @@ class Chat:
         return f" of {path}" if path else ""
 
     def _render(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        return self._encode(self._text(messages))
+        return self._encode(segments(messages, self._text))
 
     def _continue(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        tokens = self._encode(self._after_sentinel(messages))
+        tokens = self._after_answer(messages)
         if tokens[:1] != (self._end_of_turn,):
             raise ConfigError(f"the chat template{self._name} ends a turn differently in mid-conversation")
         return tokens
 
     def _find_end_of_turn(self) -> int:
         """The added token right behind an assistant's content."""
-        tokens = self._encode(self._after_sentinel((Message("user", "x"),)))
-        added = self._tokenizer.added_tokens_decoder.keys() | {self._tokenizer.eos_token_id}
-        if not tokens or tokens[0] not in added:
+        tokens = self._after_answer((Message("user", "x"),))
+        if not tokens or tokens[0] not in self._codec.control | {self._tokenizer.eos_token_id}:
             raise ConfigError(f"the chat template{self._name} does not end a turn with a special token")
         return tokens[0]
 
-    def _after_sentinel(self, messages: tuple[Message, ...]) -> str:
-        conversation = (Message("user", "x"), Message("assistant", _SENTINEL), *messages)
-        _, found, after = self._text(conversation).partition(_SENTINEL)
-        if not found:
+    def _after_answer(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """The tokens behind what an assistant said, with `messages` after it."""
+        pieces = segments((Message("user", "x"), Message("assistant", "x"), *messages), self._text)
+        said = [place for place, piece in enumerate(pieces) if piece.message == 1]
+        if not said:
             raise ConfigError(f"the chat template{self._name} does not show what the assistant said")
-        return after
+        return self._encode(pieces[said[-1] + 1 :])
 
-    def _text(self, messages: tuple[Message, ...], prompt: bool = True) -> str:
+    def _encode(self, pieces: Sequence[Segment]) -> tuple[int, ...]:
+        """Template and contents, each tokenised for itself."""
+        encode = self._codec.content, self._codec.template
+        return tuple(token for piece in pieces for token in encode[piece.message is None](piece.text))
+
+    def _text(self, messages: Sequence[Message], prompt: bool = True) -> str:
         conversation = [{"role": message.role, "content": message.content} for message in messages]
         try:
             text = self._tokenizer.apply_chat_template(
@@ -133,5 +147,18 @@ class Chat:
             raise ConfigError(f"the chat template{self._name} refuses these messages: {error}") from error
         return str(text)
 
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    def _declared_ends(self) -> set[int]:
+        """Every end of text in the `generation_config.json` beside the tokenizer's files."""
+        from transformers import GenerationConfig
+
+        place = self._tokenizer.name_or_path
+        folder = Path(place)
+        if not place or (folder.is_dir() and not (folder / GENERATION).is_file()):
+            return set()
+        try:
+            ends = GenerationConfig.from_pretrained(place).eos_token_id
+        except (OSError, ValueError, TypeError) as error:
+            if folder.is_dir():
+                raise ConfigError(f"cannot read {folder / GENERATION}: {str(error).splitlines()[0]}") from error
+            return set()
+        return set(ends) if isinstance(ends, list) else {ends} - {None}

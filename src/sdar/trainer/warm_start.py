@@ -169,7 +169,7 @@ class WarmStart:
         expert = self.spec.expert(name, env, task, number, noise=noise)
         while not episode.end:
             text = prompts.answer(expert.act(episode.observation))
-            tokens = (*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id)
+            tokens = (*chat.encode(text), tokenizer.eos_token_id)
             completion = Completion(tokens, (0.0,) * len(tokens), StopReason.STOP)
             episode.accept(chat.decode(tokens), completion, episode.act(chat.decode(tokens)))
         return episode.trajectory()
