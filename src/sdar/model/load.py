@@ -7,6 +7,7 @@ pass only, by the mixed precision of `fully_shard`, so there is one code path fo
 import copy
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,25 @@ def load_model(
 ) -> PreTrainedModel | PeftModel:
     """The causal LM at `path`, a directory or hub name, in evaluation mode, with adapters if configured.
 
-    `param_dtype` is for copies that only generate. Raises `ConfigError` when there is no such model, when its
-    files lack weights, or when `config` does not fit it.
+    Its logits are those of the tokenizer's ids: rows of the output layer beyond them, which some models have,
+    are left out. `param_dtype` is for copies that only generate. Raises `ConfigError` when there is no such
+    model, when its files lack weights, when its tokenizer has more tokens than it, or when `config` does not
+    fit it.
     """
-    model, info = _load(AutoModelForCausalLM, path, "model", dtype=param_dtype, output_loading_info=True)
+    size = _num_tokens(path)
+    model, info = _load(
+        AutoModelForCausalLM,
+        path,
+        "model",
+        dtype=param_dtype,
+        output_loading_info=True,
+        use_safetensors=True,
+        attn_implementation="eager",  # not what the files name, which may be code from elsewhere
+    )
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(f"the model at {path} lacks {len(missing)} weights, such as '{missing[0]}'")
+    if size:
+        model.get_output_embeddings().register_forward_hook(partial(_leave_out, size))
     model.to(device)
     if config.lora_rank:
         model = add_lora(model, config)
@@ -92,7 +106,28 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
 
 def context_of(model: Path | str) -> int:
     """Tokens that a model can read."""
-    return int(AutoConfig.from_pretrained(model).get_text_config().max_position_embeddings)
+    return int(_load(AutoConfig, model, "model").get_text_config().max_position_embeddings)
+
+
+def _num_tokens(model: Path | str) -> int:
+    """One more than the largest id of the model's tokenizer; 0 for a directory without a tokenizer."""
+    folder = Path(find_model(model))
+    if folder.is_dir() and not any(folder.glob("tokenizer*")):
+        return 0
+    vocabulary = load_tokenizer(model).get_vocab()
+    last = max(vocabulary, key=vocabulary.__getitem__)
+    size = _load(AutoConfig, model, "model").get_text_config().vocab_size
+    if vocabulary[last] >= size:
+        raise ConfigError(
+            f"the tokenizer at {model} has more tokens than its model: '{last}' is number {vocabulary[last]}, "
+            f"and the model has {size}: resize the model's embeddings, or take the tokens out"
+        )
+    return vocabulary[last] + 1
+
+
+def _leave_out(size: int, head: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+    """The logits of the first `size` ids."""
+    return logits[..., :size]
 
 
 def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:
@@ -158,10 +193,12 @@ def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: 
 
 
 def _load(loader: Any, path: Path | str, what: str, **options: Any) -> Any:
-    """Load with one of transformers' Auto classes, its failures in one line."""
+    """Load with one of transformers' Auto classes, its failures in one line. No code of the model's runs."""
     place = find_model(path, what)
+    if (Path(place) / "adapter_config.json").is_file():
+        raise ConfigError(f"{path} holds adapters for another model: merge them into it first")
     try:
-        return loader.from_pretrained(place, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+        return loader.from_pretrained(place, trust_remote_code=False, **options)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"cannot load a {what} from {path}: {reason}") from error
