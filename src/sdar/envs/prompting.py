@@ -95,13 +95,19 @@ def parse_tagged(text: str, tail: int) -> tuple[str, bool]:
 
     Without such a pair the last `tail` characters are the action and the text is invalid. It is also invalid
     without `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
+    Departure: `<think>` may be missing where the thought is closed before the action, because some chat
+    templates open it in the prompt.
 
     >>> parse_tagged("<think>where?</think><action> Go to desk 1 </action>", tail=30)
     ('go to desk 1', True)
+    >>> parse_tagged("there.</think><action>look</action>", tail=30)
+    ('look', True)
     """
     lowered = text.lower()
     start, end = lowered.find(_START), lowered.find(_END)
     if start < 0 or end < 0:
         return lowered[-tail:], False
-    formed = "<think>" in text and "</think>" in text and not _CHINESE.search(text)
+    closed = text.find("</think>")
+    opened = "<think>" in text or closed < start
+    formed = closed >= 0 and opened and not _CHINESE.search(text)
     return lowered[start + len(_START) : end].strip(), formed

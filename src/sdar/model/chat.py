@@ -159,6 +159,8 @@ class Chat:
             ends = GenerationConfig.from_pretrained(place).eos_token_id
         except (OSError, ValueError, TypeError) as error:
             if folder.is_dir():
-                raise ConfigError(f"cannot read {folder / GENERATION}: {str(error).splitlines()[0]}") from error
+                raise ConfigError(
+                    f"cannot read {folder / GENERATION}: {str(error).splitlines()[0]}"
+                ) from error
             return set()
         return set(ends) if isinstance(ends, list) else {ends} - {None}

@@ -35,11 +35,11 @@ class Codec:
         state |= {"truncation": None, "padding": None, "post_processor": None}
         state |= {name: _without_prefix(state[name]) for name in ("normalizer", "pre_tokenizer")}
         self._template = Tokenizer.from_str(json.dumps(state))
-        # Some tokenizers add runs of white space; they open and close nothing.
-        added = [token for token in state["added_tokens"] if token["content"].strip()]
-        state["added_tokens"] = [token for token in state["added_tokens"] if token not in added]
+        added, state["added_tokens"] = state["added_tokens"], []
         self._content = Tokenizer.from_str(json.dumps(state))
-        self.control = frozenset(token["id"] for token in added) - {tokenizer.unk_token_id}
+        # Some tokenizers add runs of white space, which open and close nothing.
+        ids = {token["id"] for token in added if token["content"].strip()}
+        self.control = frozenset(ids - {tokenizer.unk_token_id})
         self.template = lru_cache(1024)(self._encode_template)
 
     def _encode_template(self, text: str) -> tuple[int, ...]:
@@ -54,13 +54,13 @@ class Codec:
         text = well_formed(text)
         encoding = self._content.encode(text, add_special_tokens=False)
         ids: list[int] = encoding.ids
-        if len(text) < 2 or self.control.isdisjoint(ids):
-            return ids
-        # The model's own vocabulary has a control token as a word: take the word apart.
+        # Where the model's own vocabulary has a control token as a word, that word is taken apart.
         pairs = zip(ids, encoding.offsets, strict=True)
-        cuts = [start + 1 for token, (start, _) in pairs if token in self.control]
+        cuts = [start + 1 for token, (start, end) in pairs if token in self.control and end - start > 1]
+        if not cuts:
+            return ids
         pieces = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
-        return [token for piece in pieces if piece for token in self.content(piece)]
+        return [token for piece in pieces for token in self.content(piece)]
 
 
 def _without_prefix(part: Any) -> Any:

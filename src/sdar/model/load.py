@@ -60,29 +60,32 @@ def load_model(
     )
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(f"the model at {path} lacks {len(missing)} weights, such as '{missing[0]}'")
-    if size:
-        model.get_output_embeddings().register_forward_hook(partial(_leave_out, size))
     model.to(device)
     if config.lora_rank:
         model = add_lora(model, config)
-    if config.gradient_checkpointing:
-        keep_layer_inputs(model)
-    return model.eval()
+    return _ready(model, config, size)
 
 
 def empty_model(config: ModelConfig, path: Path | str, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
     """The causal LM at `path` with its buffers, but with parameters of `dtype` that take no memory.
 
-    With adapters if configured, whose parameters are float32.
+    With adapters if configured, whose parameters are float32. See `load_model` for its logits and errors.
     """
-    shape = _load(AutoConfig, path, "model")
+    size, shape = _num_tokens(path), _load(AutoConfig, path, "model")
     with init_empty_weights(include_buffers=False):
-        plain = AutoModelForCausalLM.from_config(shape, dtype=dtype)
+        plain = AutoModelForCausalLM.from_config(shape, dtype=dtype, attn_implementation="eager")
     plain.tie_weights()
     model: PreTrainedModel | PeftModel = plain
     if config.lora_rank:
         with init_empty_weights(include_buffers=False):
             model = add_lora(plain, config)
+    return _ready(model, config, size)
+
+
+def _ready(model: PreTrainedModel | PeftModel, config: ModelConfig, size: int) -> PreTrainedModel | PeftModel:
+    """`model` in evaluation mode, with logits for the first `size` ids; 0: for all."""
+    if size:
+        model.get_output_embeddings().register_forward_hook(partial(_leave_out, size))
     if config.gradient_checkpointing:
         keep_layer_inputs(model)
     return model.eval()
@@ -119,8 +122,8 @@ def _num_tokens(model: Path | str) -> int:
     size = _load(AutoConfig, model, "model").get_text_config().vocab_size
     if vocabulary[last] >= size:
         raise ConfigError(
-            f"the tokenizer at {model} has more tokens than its model: '{last}' is number {vocabulary[last]}, "
-            f"and the model has {size}: resize the model's embeddings, or take the tokens out"
+            f"the tokenizer at {model} has more tokens than the model: '{last}' is {vocabulary[last]}, "
+            f"and the model has {size}: resize its embeddings, or take the tokens out"
         )
     return vocabulary[last] + 1
 

@@ -89,7 +89,7 @@ def _joined(plain: list[str], spaced: list[str], parts: Sequence[_Part]) -> list
         raise ConfigError("the chat template cuts or rewrites what messages say, so its turns cannot be told")
     order = [int(number) for number in plain[1::2]]
     found: list[Segment] = []
-    content = ""
+    content, whole = "", False  # of the message at hand, and whether it is there from its beginning
     for place, (own, shown) in enumerate(zip(plain[::2], spaced[::2], strict=True)):
         before = order[place - 1] if place else None
         after = order[place] if place < len(order) else None
@@ -97,20 +97,21 @@ def _joined(plain: list[str], spaced: list[str], parts: Sequence[_Part]) -> list
         lead = parts[after].lead if after is not None else ""
         trail, lead = _kept(own, shown, trail, lead)
         content += trail
-        if before is not None and after == before + 1 and own and own == parts[before].tag:
+        if before is not None and after == before + 1 and parts[before].tag == own != "" and whole:
             content += own
         else:
             if before is not None:
                 found.append(Segment(content, parts[before].message))
             found.append(Segment(own))
             content = ""
+            whole = after is not None and (not after or parts[after - 1].message != parts[after].message)
         if after is not None:
             content += lead + parts[after].core
     return [segment for segment in found if segment.text]
 
 
 def _kept(own: str, shown: str, trail: str, lead: str) -> tuple[str, str]:
-    """How much the template left of the white space behind one content and before the next.
+    r"""How much the template left of the white space behind one content and before the next.
 
     `own` is its text between the two without that white space, `shown` its text with it.
 

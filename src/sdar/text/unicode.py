@@ -2,11 +2,11 @@
 
 
 def well_formed(text: str) -> str:
-    """`text` with each lone surrogate replaced by U+FFFD; a pair of them becomes its character.
+    r"""`text` with each lone surrogate replaced by U+FFFD; a pair of them becomes its character.
 
     JSON may hold half of an emoji; UTF-8 cannot, so nothing can tokenise it, write it or send it.
 
-    >>> well_formed("a\\ud83d b"), well_formed("\\ud83d\\ude00") == "\\U0001f600"
+    >>> well_formed("a\ud83d b"), well_formed("\ud83d\ude00") == "\U0001f600"
     ('a\ufffd b', True)
     """
     if text.isascii():

@@ -1,5 +1,6 @@
 """Loading, adapters, saving."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from sdar.model.chat import Chat
 from sdar.model.load import add_lora, compute_dtype, load_model, load_tokenizer, save_model
 from sdar.model.policy import Packed, Policy, fsdp_units
 from sdar.model.settings import ModelConfig
+from sdar.rollout.engine import Request, Sampling
+from sdar.rollout.engines.hf import HFEngine
 from sdar.types import Message
 
 PACK = Packed.from_sequences([([5, 6, 7, 8, 9], [1, 2, 4])])
@@ -167,3 +170,60 @@ def test_missing_or_broken_models_get_one_line(saved: Path, tmp_path: Path) -> N
         assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="no tokenizer at"):
         load_tokenizer(tmp_path / "nothing")
+
+
+def test_ids_beyond_the_tokenizer_are_never_sampled_nor_scored(tmp_path: Path) -> None:
+    """The engine and the trainer share one distribution: that of the model over the tokenizer's ids."""
+    tokens = len(tiny_tokenizer())
+    padded = tiny_model(vocab=tokens + 40)
+    with torch.no_grad():
+        padded.get_output_embeddings().weight[tokens:] *= 50
+    save_model(padded, tiny_tokenizer(), tmp_path / "model")
+    engine = HFEngine(load_model(ModelConfig(), tmp_path / "model", "cpu"), stop_ids=[])
+    prompt = Chat(tiny_tokenizer()).render([Message("user", "look")])
+    with torch.no_grad():
+        full = torch.log_softmax(padded(torch.tensor([prompt])).logits[0, -1, :tokens], -1)
+    policy = Policy(load_model(ModelConfig(lora_rank=2), tmp_path / "model", "cpu"))
+    for seed in range(5):
+        (drawn,) = engine.generate([Request(prompt, seed)], Sampling(max_tokens=20))
+        assert max(drawn.tokens) < tokens
+        whole = [*prompt, *drawn.tokens]
+        packed = Packed.from_sequences([(whole, range(len(prompt), len(whole)))])
+        torch.testing.assert_close(policy(packed).logp, torch.tensor(drawn.logps), atol=1e-5, rtol=1e-5)
+        assert drawn.logps[0] == pytest.approx(float(full[drawn.tokens[0]]), abs=1e-5)
+
+
+def test_adapters_on_the_output_layer_and_unused_ids_go_together(tmp_path: Path) -> None:
+    padded = tiny_model(vocab=len(tiny_tokenizer()) + 40, tie_word_embeddings=False)
+    save_model(padded, tiny_tokenizer(), tmp_path / "model")
+    config = ModelConfig(lora_rank=2, lora_targets=("lm_head",))
+    model = load_model(config, tmp_path / "model", "cpu")
+    assert model(torch.tensor([[1, 2]])).logits.shape[-1] == len(tiny_tokenizer())
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.add_tokens(["<tool>"])
+    save_model(tiny_model(), tokenizer, tmp_path / "model")
+    with pytest.raises(ConfigError, match="more tokens than the model: '<tool>' is ") as caught:
+        load_model(ModelConfig(), tmp_path / "model", "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_end_of_text_of_the_generation_config_ends_a_completion(tmp_path: Path) -> None:
+    model, tokenizer = tiny_model(), tiny_tokenizer("qwen2")
+    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>", "<|eot_id|>"])
+    for declared in (ends, ends[1], None):
+        model.generation_config.eos_token_id = declared
+        save_model(model, tokenizer, tmp_path / "model")
+        chat = Chat(load_tokenizer(tmp_path / "model"))
+        wanted = declared if isinstance(declared, list) else [declared]
+        assert chat.stop_ids == {ends[0], *wanted} - {None}
+        if declared is ends:
+            assert chat.decode([*chat.encode("look"), ends[2]]) == "look"
+    (tmp_path / "model" / "generation_config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"cannot read .*generation_config\.json") as caught:
+        Chat(load_tokenizer(tmp_path / "model"))
+    assert "\n" not in str(caught.value)
+    (tmp_path / "model" / "generation_config.json").unlink()
+    assert Chat(load_tokenizer(tmp_path / "model")).stop_ids == {ends[0]}

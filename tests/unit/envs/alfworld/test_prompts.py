@@ -32,6 +32,8 @@ LATER = Observation(
         ("<think>a</think><action></action>", "", True),
         ("<action>look</action>", "look", False),
         ("<think>a<action>look</action>", "look", False),
+        ("a\n</think>\n<action>look</action>", "look", True),
+        ("a<action>look</action></think>", "look", False),
         ("<think>去</think><action>look</action>", "look", False),
         ("I would go to the desk 1 and take the mug", "to the desk 1 and take the mug", False),
         ("<think>why</think><action>look", "<think>why</think><action>look", False),
