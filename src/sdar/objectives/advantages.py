@@ -70,7 +70,7 @@ class AdvantageConfig:
     estimator: str = "group-std"
     """How a score is compared with its group: group-std, group-mean or leave-one-out."""
     statistics: str = "episode"
-    """What is compared: episode, turn, or gigpo."""
+    """What is compared: episode, turn, gigpo, or gigpo-turn."""
     step_weight: float = 1.0
     """Weight of the turns' own advantage beside the episode's, with gigpo."""
     discount: float = 0.95
@@ -81,7 +81,7 @@ class AdvantageConfig:
     def __post_init__(self) -> None:
         estimators[self.estimator]
         statistics[self.statistics]
-        if self.estimator == "leave-one-out" and self.statistics == "turn":
+        if self.estimator == "leave-one-out" and self.statistics in ("turn", "gigpo-turn"):
             raise ConfigError(
                 "estimator 'leave-one-out' needs statistics 'episode': turns share their return"
             )
@@ -137,9 +137,22 @@ def gigpo(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[t
 
     Turns are compared by their discounted return from there on, less their own penalty; a turn whose
     observation nobody else met adds 0. Source: GiGPO, arXiv 2505.10978, equations 6 to 8; there the episodes'
-    statistics are taken over turns.
+    statistics are taken over turns, see `gigpo-turn`.
     """
-    rows = [list(row) for row in by_episode(trajectories, config)]
+    return _with_anchors(by_episode(trajectories, config), trajectories, config)
+
+
+@statistics.register("gigpo-turn")
+def gigpo_by_turn(trajectories: Sequence[Trajectory], config: AdvantageConfig) -> list[tuple[float, ...]]:
+    """As `gigpo`, the episodes' part by `turn`. Source: the code of GiGPO, arXiv 2505.10978."""
+    return _with_anchors(by_turn(trajectories, config), trajectories, config)
+
+
+def _with_anchors(
+    episode: Sequence[tuple[float, ...]], trajectories: Sequence[Trajectory], config: AdvantageConfig
+) -> list[tuple[float, ...]]:
+    """The episodes' advantages with those of turns among turns of the same observation added."""
+    rows = [list(row) for row in episode]
     anchors: dict[str, list[tuple[int, int]]] = {}
     for i, trajectory in enumerate(trajectories):
         for j, turn in enumerate(trajectory.turns):

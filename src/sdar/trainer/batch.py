@@ -207,6 +207,25 @@ def mini_batches(num_samples: int, size: int, seed: Sequence[int]) -> list[list[
     return [part.tolist() for part in np.array_split(order, parts)]
 
 
+def runs(rows: Sequence[int], size: int) -> list[list[int]]:
+    """`rows` in their order, cut into runs of `size` and a rest.
+
+    >>> runs([3, 1, 4, 1, 5], 2)
+    [[3, 1], [4, 1], [5]]
+    """
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def micro_batches_of(rows: Sequence[int], size: int, ranks: int) -> list[list[int]]:
+    """Cut `rows` into micro-batches of `size` samples in their order, and empty ones up to all ranks.
+
+    >>> micro_batches_of([0, 1, 2, 3, 4], 2, ranks=2)
+    [[0, 1], [2, 3], [4], []]
+    """
+    cut = runs(rows, size)
+    return cut + [[] for _ in range(-len(cut) % ranks)]
+
+
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], budget: int, ranks: int) -> list[list[int]]:
     """Cut `rows` into micro-batches of at most `budget` tokens (or one longer row), of about equal size.
 

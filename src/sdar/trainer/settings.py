@@ -18,6 +18,13 @@ class OldLogps(StrEnum):
     RECOMPUTE = "recompute"
 
 
+class Order(StrEnum):
+    """How samples are put in a row before they are cut: by chance, or as they were played."""
+
+    SHUFFLED = "shuffled"
+    ENVIRONMENT = "environment"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The course of a run."""
@@ -57,18 +64,28 @@ class OptimConfig:
     """Decay rates of the moments."""
     warmup_steps: int = 0
     """Training steps over which the learning rate rises linearly."""
+    warmup_from_zero: bool = False
+    """The first training step has rate 0 and the others one step's share less, as the published trainer
+    counts."""
     schedule: Shape = Shape.CONSTANT
     """How it falls to 0 after the warm-up: constant (not at all), linear, cosine or warm-down."""
     max_grad_norm: float = 1.0
     """Gradients with a larger norm are scaled down to it; 0 is no limit."""
     mini_batch: int = 0
     """Samples for one optimizer update, about; 0 makes one update of the whole step."""
+    order: Order = Order.SHUFFLED
+    """Samples are shuffled before they are cut into mini-batches, or stay as they were played: episode by
+    episode, turn by turn, in mini-batches of exactly that size and a rest."""
     micro_tokens: int = 8192
-    """Tokens in one forward pass, at most; it changes memory and speed, not the result."""
+    """Tokens in one forward pass, at most; it changes memory and speed, not the result, except with
+    objective.reduction "micro-batch-mean"."""
+    micro_samples: int = 0
+    """Samples in one forward pass of an update, in their order, instead of optim.micro_tokens; 0: by tokens.
+    Only objective.reduction "micro-batch-mean" depends on it."""
 
     def __post_init__(self) -> None:
         least = {"lr": 0, "weight_decay": 0, "max_grad_norm": 0, "mini_batch": 0, "warmup_steps": 0}
-        check_least(self, "optim", **least, micro_tokens=1)
+        check_least(self, "optim", **least, micro_samples=0, micro_tokens=1)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be at least 0 and below 1, not {self.betas}")
 
@@ -77,9 +94,11 @@ class OptimConfig:
 
         >>> OptimConfig(lr=1.0, warmup_steps=2, schedule=Shape.LINEAR).lr_at(1, 6)
         0.5
+        >>> OptimConfig(lr=1.0, warmup_steps=2, warmup_from_zero=True).lr_at(1, 6)
+        0.0
         """
         if step <= self.warmup_steps:
-            return self.lr * step / self.warmup_steps
+            return self.lr * (step - self.warmup_from_zero) / self.warmup_steps
         left = (steps - step + 1) / max(1, steps - self.warmup_steps)
         return self.lr * self.schedule.left(left)
 

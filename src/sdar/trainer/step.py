@@ -18,9 +18,17 @@ from sdar.errors import ConfigError
 from sdar.model.logprobs import TokenScores
 from sdar.model.policy import Policy
 from sdar.objectives.base import Objective, Stream
-from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack
+from sdar.trainer.batch import (
+    Batch,
+    loss_inputs,
+    micro_batches,
+    micro_batches_of,
+    mini_batches,
+    pack,
+    runs,
+)
 from sdar.trainer.distributed import World, full
-from sdar.trainer.settings import OptimConfig
+from sdar.trainer.settings import OptimConfig, Order
 from sdar.trainer.tally import Tally
 from sdar.trainer.teachers import Teacher, Weights
 
@@ -121,8 +129,8 @@ class Learner:
         return TokenScores._make(whole)
 
     def learn(self, batch: Batch, step: int, steps: int, told: Told = silent) -> Learned:
-        """One pass in shuffled mini-batches, one update each; this is training step `step` of `steps`."""
-        parts = mini_batches(len(batch.samples), self.config.mini_batch, [self.seed, step])
+        """One pass in mini-batches, one update each; this is training step `step` of `steps`."""
+        parts = self._mini_batches(len(batch.samples), step)
         tally, streams = Tally(), {"live": torch.zeros_like(batch.rollout_M)}
         lr = self.config.lr_at(step, steps)
         for group in self.optimizer.param_groups:
@@ -135,7 +143,7 @@ class Learner:
             if number and self.teacher.each_update:
                 self._refresh(batch, rows)
             self.policy.train()
-            cut = micro_batches(rows, batch.lengths, self.config.micro_tokens, self.world.size)
+            cut = self._micro_batches(rows, batch.lengths)
             micro += sum(map(bool, cut))
             update, loss = self._accumulate(batch, rows, cut, streams, (step - 1, steps))
             norm = self._apply(loss)
@@ -155,6 +163,18 @@ class Learner:
             metrics["optim/grad_norm"] = math.fsum(norm for _, norm in done) / len(done)
         whole = self._whole(streams)
         return Learned(metrics, whole.pop("live"), parts[0], refused, whole)
+
+    def _mini_batches(self, num_samples: int, step: int) -> list[list[int]]:
+        """The rows of each update of training step `step`."""
+        if self.config.order is Order.ENVIRONMENT:
+            return runs(range(num_samples), self.config.mini_batch or num_samples)
+        return mini_batches(num_samples, self.config.mini_batch, [self.seed, step])
+
+    def _micro_batches(self, rows: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+        """The rows of each forward pass of an update, a multiple of the ranks of them."""
+        if self.config.micro_samples:
+            return micro_batches_of(rows, self.config.micro_samples, self.world.size)
+        return micro_batches(rows, lengths, self.config.micro_tokens, self.world.size)
 
     def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
         """Score the teachers of `rows` again, where they are scored at all."""

@@ -9,7 +9,16 @@ from sdar.model.logprobs import TokenScores
 from sdar.objectives.base import Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
-from sdar.trainer.batch import Batch, loss_inputs, micro_batches, mini_batches, pack, step_inputs
+from sdar.trainer.batch import (
+    Batch,
+    loss_inputs,
+    micro_batches,
+    micro_batches_of,
+    mini_batches,
+    pack,
+    runs,
+    step_inputs,
+)
 from sdar.types import ContextMode, EndReason, Group, Task, Trajectory
 
 CPU = torch.device("cpu")
@@ -168,6 +177,13 @@ def test_a_row_longer_than_the_budget_stands_alone() -> None:
 def test_ranks_without_work_get_an_empty_micro_batch() -> None:
     assert sorted(map(len, micro_batches([0], [5], 100, 4))) == [0, 0, 0, 1]
     assert micro_batches([], [], 100, 2) == []
+
+
+def test_a_cut_by_samples_keeps_their_order_and_reaches_every_rank() -> None:
+    assert micro_batches_of([4, 2, 0, 1], 3, 1) == [[4, 2, 0], [1]]
+    assert micro_batches_of([4, 2, 0, 1], 3, 4) == [[4, 2, 0], [1], [], []]
+    assert micro_batches_of([], 3, 2) == []
+    assert runs([3, 1, 2], 2) == [[3, 1], [2]]
 
 
 def test_a_step_is_assembled_in_milliseconds() -> None:

@@ -16,7 +16,7 @@ from sdar.rollout.samples import Sample
 from sdar.settings.schedules import Shape
 from sdar.trainer.batch import Batch, pack
 from sdar.trainer.distributed import World, full, shard
-from sdar.trainer.settings import OptimConfig
+from sdar.trainer.settings import OptimConfig, Order
 from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Weights
 
@@ -127,6 +127,35 @@ def test_micro_batches_change_neither_update_nor_metrics(world: World, settings:
         torch.testing.assert_close(tensor, weights(cut[0])[name], atol=1e-4, rtol=1e-3)
 
 
+def test_samples_stay_in_their_order_and_are_cut_by_number(world: World) -> None:
+    seen: list[list[int]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watch(Break):
+        def loss(self, x: LossInputs) -> LossOutput:
+            seen.append(x.mask_BT.sum(1).tolist())
+            return super().loss(x)
+
+    settings = {"order": Order.ENVIRONMENT, "mini_batch": 4, "micro_samples": 3}
+    learner, batch = make(world, Watch(length=-1), reference=False, **settings)
+    learned = learner.learn(batch, 2, 10)
+    counts = [sum(sample.policy) for sample in batch.samples]
+    assert seen == [counts[0:3], counts[3:4], counts[4:6]]
+    assert (learned.first, learned.metrics["batch/updates"]) == ([0, 1, 2, 3], 2.0)
+
+
+def test_only_the_mean_of_micro_batch_means_depends_on_the_cut(world: World) -> None:
+    """The gradient of a batch as a whole and in twos, in both reductions."""
+    norms: dict[str, list[float]] = {"token": [], "micro-batch-mean": []}
+    for reduction, found in norms.items():
+        for size in (6, 2):
+            objective = SDAR(coef=0.1, reduction=reduction)
+            learner, batch = make(world, objective, order=Order.ENVIRONMENT, micro_samples=size)
+            found.append(learner.learn(batch, 1, 10).metrics["optim/grad_norm"])
+    assert norms["token"][0] == pytest.approx(norms["token"][1], rel=1e-4)
+    assert norms["micro-batch-mean"][0] != pytest.approx(norms["micro-batch-mean"][1], rel=1e-3)
+
+
 def test_live_scores_of_the_first_mini_batch_are_from_before_the_update(world: World) -> None:
     learner, batch = make(world, SDAR(), mini_batch=3)
     before = learner.score(batch, Stream.OLD).logp
@@ -184,6 +213,9 @@ def test_only_trainable_parameters_are_optimized() -> None:
 def test_learning_rate() -> None:
     constant = OptimConfig(lr=1.0, warmup_steps=4)
     assert [constant.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    published = OptimConfig(lr=1.0, warmup_steps=4, warmup_from_zero=True)
+    assert [published.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.0, 0.25, 0.75, 1.0, 1.0]
+    assert OptimConfig(lr=1.0, warmup_from_zero=True).lr_at(1, 8) == 1.0
     linear = OptimConfig(lr=1.0, warmup_steps=4, schedule=Shape.LINEAR)
     assert [linear.lr_at(step, 8) for step in (4, 5, 6, 8)] == [1.0, 1.0, 0.75, 0.25]
     down = OptimConfig(lr=1.0, schedule=Shape.WARM_DOWN)
