@@ -82,9 +82,9 @@ def constant_length(token_BT: Tensor, mask_BT: Tensor, denominators: Denominator
 def micro_batch_mean(token_BT: Tensor, mask_BT: Tensor, denominators: Denominators) -> Tensor:
     """Mean over micro-batches of each one's token mean, for reproduction only.
 
-    Source: the published code of arXiv 2605.15155. Its gradient depends on how the batch is cut. That code
-    divides by a fixed number of micro-batches even when the last mini-batch is partial; here it is the true
-    number.
+    Source: the published code of arXiv 2605.15155. Its gradient depends on how the batch is cut: cut it as
+    published, by `optim.order` and `optim.micro_samples`. That code divides by a fixed number of
+    micro-batches even when the last mini-batch is partial; here it is the true number.
     """
     if not denominators.micro_batches:
         raise ConfigError("reduction 'micro-batch-mean' needs Denominators.micro_batches, which is 0")
