@@ -25,7 +25,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port must be between 0 and 65535, not {self.port}")
-        check_least(self, "sdar serve-retriever", top_k=1, max_batch=1)
+        check_least(self, "serve_retriever", top_k=1, max_batch=1)
 
 
 def serve_retriever(words: list[str], options: ServeOptions, flags: Layer) -> int:

@@ -19,12 +19,14 @@ from sdar.rollout.collector import Answer, Player
 from sdar.rollout.engine import Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
+from sdar.text.web import Reply, Web, WebError
 from sdar.types import Completion, Message, Step, StopReason, Task
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds the key; servers that need none take it unset."""
 _BUSY = {408, 409, 429, 500, 502, 503, 504, 529}
 _LONGEST_WAIT = 60.0
+_SHOWN = 1000
 _SHORT_WAIT = 0.01
 """Seconds after which environments that were waited for are looked at again."""
 
@@ -73,7 +75,7 @@ class ChatEndpoint:
             raise ConfigError(f"{KEY} holds characters that a key cannot have")
         self.config, self._key, self._pause = config, key, pause
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=config.timeout)
+        self._web = Web(seconds=config.timeout, connections=config.concurrency, headers=headers)
         self._url = f"{config.base_url.rstrip('/')}/chat/completions"
 
     def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> tuple[str, Completion]:
@@ -92,11 +94,14 @@ class ChatEndpoint:
         )
         try:
             choice = answer["choices"][0]
-            text, tokens = choice["message"]["content"] or "", int(answer["usage"]["completion_tokens"])
-        except (KeyError, IndexError, TypeError, ValueError):
-            shown = self._safe(str(answer))
-            raise DataError(f"{self._url} gave no chat completion with its usage: {shown}") from None
-        cut = choice.get("finish_reason") == "length"
+            text, tokens = choice["message"]["content"] or "", answer["usage"]["completion_tokens"]
+            cut = choice.get("finish_reason") == "length"
+        except (AttributeError, KeyError, IndexError, TypeError):
+            text, tokens = None, None
+        if not isinstance(text, str) or type(tokens) is not int or tokens < 0:
+            shown = self._safe(str(answer)[:_SHOWN])
+            raise DataError(f"{self._url} gave no chat completion with its usage: {shown}")
+        text = text.encode("utf-8", "replace").decode()
         return text, Completion((), (), StopReason.LENGTH if cut else StopReason.STOP, hidden=tokens)
 
     def _post(self, body: dict[str, Any]) -> Any:
@@ -104,11 +109,11 @@ class ChatEndpoint:
         for attempt in range(self.config.retries + 1):
             wait = random.uniform(0.5, 1) * min(2**attempt, _LONGEST_WAIT)
             try:
-                response = self._client.post(self._url, json=body)
-            except httpx.TransportError as error:
-                problem = f"{self._url} cannot be reached: {type(error).__name__}: {self._safe(str(error))}"
+                response = self._web.post(self._url, body)
+            except WebError as error:
+                problem = f"{self._url} cannot be reached: {self._safe(str(error))}"
             else:
-                if response.status_code not in _BUSY:
+                if response.status not in _BUSY:
                     return self._read(response)
                 problem = f"{self._url} is busy: {self._said(response)}"
                 wait = max(wait, _retry_after(response))
@@ -116,8 +121,8 @@ class ChatEndpoint:
                 self._pause(wait)
         raise DataError(f"{problem} (tried {self.config.retries + 1} times)")
 
-    def _read(self, response: httpx.Response) -> Any:
-        status = response.status_code
+    def _read(self, response: Reply) -> Any:
+        status = response.status
         if status in (401, 403):
             given = "the key in" if self._key else "a request without a key: set"
             raise ConfigError(f"{self._url} refuses {given} {KEY}: {self._said(response)}")
@@ -126,15 +131,15 @@ class ChatEndpoint:
             raise ConfigError(f"{self._url} is not there, or has no model '{model}': {self._said(response)}")
         if status == 400 and "context" in response.text and "length" in response.text:
             raise PromptTooLong(self._said(response))
-        if not response.is_success:
+        if not 200 <= status < 300:
             raise DataError(f"{self._url} refuses the request: {self._said(response)}")
         try:
             return response.json()
         except ValueError:
             raise DataError(f"{self._url} gave no JSON: {self._safe(response.text)}") from None
 
-    def _said(self, response: httpx.Response) -> str:
-        return f"{response.status_code} {self._safe(response.text)}".strip()
+    def _said(self, response: Reply) -> str:
+        return f"{response.status} {self._safe(response.text)}".strip()
 
     def _safe(self, text: str) -> str:
         """The beginning of a text from outside on one line, without the key."""
@@ -142,7 +147,7 @@ class ChatEndpoint:
         return (line.replace(self._key, "***") if self._key else line)[:300]
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(response: Reply) -> float:
     """Seconds that the endpoint asks for; 0 when it gives none, or a date."""
     try:
         return min(float(response.headers.get("retry-after", 0)), _LONGEST_WAIT)

@@ -55,7 +55,6 @@ def test_no_setting_is_nan_or_infinite(path: str, value: float) -> None:
 @pytest.mark.parametrize("name", objectives)
 def test_nor_is_one_of_an_objective(name: str) -> None:
     numbers = [f.name for f in fields(objectives[name]) if type(f.default) is float]
-    assert numbers
     for field in numbers:
         with pytest.raises(ConfigError, match=rf"{field}.*finite"):
             load({"objective": {"name": name, field: math.nan}})

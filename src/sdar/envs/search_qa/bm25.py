@@ -7,6 +7,7 @@ postings.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,10 +81,13 @@ class BM25:
         return [self._search(query, k) for query in queries]
 
     def _search(self, query: str, k: int) -> tuple[Passage, ...]:
-        words = self._index.get_tokens_ids(analyze(query))
-        if not words:
+        counts = Counter(self._index.get_tokens_ids(analyze(query)))
+        if not counts:
             return ()
-        scores = self._index.get_scores_from_ids(words)
+        scores = self._index.get_scores_from_ids(list(counts))
+        for word, count in counts.items():
+            if count > 1:  # each distinct word is looked up once, however often a query repeats it
+                scores += (count - 1) * self._index.get_scores_from_ids([word])
         return tuple(self._passages[i]._replace(score=float(scores[i])) for i in _best(scores, k))
 
 

@@ -1,5 +1,6 @@
 """A client for search servers that speak Search-R1's `/retrieve`, in either of its two dialects."""
 
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from sdar.settings.values import check_choices, check_least
 
 _LONGEST_PAUSE = 30.0
 _AGAIN = (408, 425, 429)
+_FINITE = sys.float_info.max
 
 
 class Dialect(StrEnum):
@@ -71,13 +73,11 @@ class HttpRetriever:
     """Asks a server. Connections are kept open; proxies of the environment are not used."""
 
     def __init__(self, config: HttpConfig) -> None:
-        self._config = config
-        import httpx
+        from sdar.text.web import Web
 
-        limits = httpx.Limits(max_connections=config.connections)
-        self._client = httpx.Client(timeout=config.timeout_s, limits=limits, trust_env=False)
+        self._config = config
+        self._web = Web(seconds=config.timeout_s, connections=config.connections)
         self._turn = count()
-        self._lost = httpx.TransportError
 
     def search(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
         """See `Retriever`; all queries fail when one of them does."""
@@ -90,49 +90,68 @@ class HttpRetriever:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._web.close()
 
     def _ask(self, queries: Sequence[str], k: int) -> list[tuple[Passage, ...]]:
         config, first = self._config, next(self._turn)
         for attempt in range(config.attempts):
             url = config.urls[(first + attempt) % len(config.urls)]
             try:
-                return _passages(self._post(url, queries, k), queries, url)
-            except (_Interrupted, self._lost) as error:
-                reason = f"{url}: {error or type(error).__name__}"
+                return _passages(self._post(url, queries, k), queries, k, url)
+            except _Interrupted as error:
+                reason = f"{url}: {error}"
             if attempt + 1 < config.attempts:
                 time.sleep(min(config.pause_s * 2**attempt, _LONGEST_PAUSE))
         raise RetrievalError(f"{reason} ({config.attempts} attempts)")
 
     def _post(self, url: str, queries: Sequence[str], k: int) -> Any:
         """The body of the answer, parsed."""
+        from sdar.text.web import WebError
+
         one = self._config.dialect is Dialect.QUERY
         asked = {"query": queries[0]} if one else {"queries": list(queries)}
-        response = self._client.post(url, json={**asked, "topk": k, "return_scores": True})
-        if response.status_code >= 500 or response.status_code in _AGAIN:
-            raise _Interrupted(f"HTTP status {response.status_code}")
-        if response.status_code != 200:
-            raise RetrievalError(f"{url}: HTTP status {response.status_code}: {response.text[:200]}")
         try:
-            return response.json()
+            answer = self._web.post(url, {**asked, "topk": k, "return_scores": True})
+        except WebError as error:
+            raise _Interrupted(str(error)) from error
+        if answer.status >= 500 or answer.status in _AGAIN:
+            raise _Interrupted(f"HTTP status {answer.status}")
+        if answer.status != 200:
+            raise RetrievalError(f"{url}: HTTP status {answer.status}: {answer.text[:200]}")
+        try:
+            return answer.json()
         except ValueError:
             raise _Interrupted("the answer is not JSON") from None
 
 
-def _passages(body: Any, queries: Sequence[str], url: str) -> list[tuple[Passage, ...]]:
-    """The passages in an answer. Anything but a list for each query is a failure."""
-    try:
-        found = [tuple(map(_passage, hits)) for hits in body["result"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RetrievalError(
-            f"{url} does not answer as Search-R1 does: {type(error).__name__}: {error}"
-        ) from error
+def _passages(body: Any, queries: Sequence[str], k: int, url: str) -> list[tuple[Passage, ...]]:
+    """The first `k` passages of each query in an answer. Anything else than a list for each is a failure."""
+    found = body.get("result") if isinstance(body, dict) else None
+    if not isinstance(found, list) or not all(isinstance(hits, list) for hits in found):
+        raise RetrievalError(f"{url} does not answer as Search-R1 does: `result` must be a list of lists")
     if len(found) != len(queries):
         raise RetrievalError(f"{url} was asked {len(queries)} queries and answered {len(found)}")
-    return found
+    try:
+        return [tuple(map(_passage, hits[:k])) for hits in found]
+    except ValueError as error:
+        raise RetrievalError(f"{url} does not answer as Search-R1 does: {error}") from None
 
 
 def _passage(hit: Any) -> Passage:
-    """A hit with its score, or the bare document."""
-    document = hit.get("document", hit)
-    return Passage(str(document.get("id", "")), str(document["contents"]), float(hit.get("score", 0.0)))
+    """A hit with its score, or the bare document. Raises `ValueError` that says what is wrong with it."""
+    document = hit.get("document", hit) if isinstance(hit, dict) else None
+    if not isinstance(document, dict):
+        raise ValueError("a hit must be an object")
+    contents, name, score = document.get("contents"), document.get("id", ""), hit.get("score", 0.0)
+    if not isinstance(contents, str):
+        raise ValueError("`contents` must be a text")
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise ValueError("`id` must be a text or a whole number")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not -_FINITE <= score <= _FINITE:
+        raise ValueError("`score` must be a finite number")
+    return Passage(str(name), _readable(contents), float(score))
+
+
+def _readable(text: str) -> str:
+    """The text with a question mark for halves of characters, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()

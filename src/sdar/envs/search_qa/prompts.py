@@ -29,9 +29,8 @@ _ASK = (
     "Example: <answer>Lima</answer>"
 )
 _NEITHER = "There was neither <search> </search> nor <answer> </answer> in what you wrote."
-_BLOCKS = [(verb, re.compile(rf"<{verb}>(.*?)</{verb}>", re.I | re.S)) for verb in (SEARCH, ANSWER)]
-_OPEN = re.compile(r"<(search|answer)>", re.I)
-_CLOSE = [re.compile(rf"</{verb}>", re.I) for verb in (SEARCH, ANSWER)]
+_OPENS = {verb: re.compile(rf"<{verb}>", re.I) for verb in (SEARCH, ANSWER)}
+_CLOSES = {verb: re.compile(rf"</{verb}>", re.I) for verb in (SEARCH, ANSWER)}
 _FILLER = re.compile(r"\b(?:an?|the|is|was|are|were|what|who|which|do|have)\b|[\"'.,?]", re.I)
 
 
@@ -101,11 +100,14 @@ def parse_published(text: str) -> tuple[str, bool]:
     >>> parse_published("<think>where?</think><search> capital of Peru </search>")
     ('search capital of Peru', True)
     """
-    opened = [tag.lower() for tag in _OPEN.findall(text)]
-    end = next((match.end() for close in _CLOSE if (match := close.search(text))), len(text))
-    for verb, block in _BLOCKS:
-        if match := block.search(text, 0, end):
-            return f"{verb} {match[1].strip()}".rstrip(), len(opened) == 1
+    num_opened = sum(len(tag.findall(text)) for tag in _OPENS.values())
+    end = next((match.end() for close in _CLOSES.values() if (match := close.search(text))), len(text))
+    for verb in (SEARCH, ANSWER):
+        # Not one pattern for a block: it would look for an end from every tag that opens.
+        opened = _OPENS[verb].search(text, 0, end)
+        closed = _CLOSES[verb].search(text, opened.end(), end) if opened else None
+        if opened and closed:
+            return f"{verb} {text[opened.end() : closed.start()].strip()}".rstrip(), num_opened == 1
     return "", False
 
 

@@ -9,6 +9,7 @@ takes all of them. Needs `pip install 'sdar[retrieval]'`.
 """
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 MOST = 1_000
 """Queries, and passages for a query, that a request may ask for."""
+LONGEST = 10_000
+"""Characters of a query."""
+LARGEST = 4 << 20
+"""Bytes of a request."""
+_STOP_S = 3
+"""Seconds that requests have to end when the server is told to stop."""
 
 Found = list[tuple[Passage, ...]]
 
@@ -49,7 +56,7 @@ def serve(app: "Starlette", bound: socket.socket, on_ready: Callable[[str], None
     bound.listen()
     host, port = bound.getsockname()[:2]
     on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/retrieve")
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([bound])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_STOP_S)).run([bound])
 
 
 def require_server() -> None:
@@ -72,9 +79,12 @@ def make_app(retriever: Retriever, *, top_k: int, max_batch: int) -> "Starlette"
     batcher = Batcher(retriever, max_batch)
 
     async def retrieve(request: "Request") -> "JSONResponse":
+        body = await read_body(request)
+        if body is None:
+            return JSONResponse({"error": f"a request may have {LARGEST >> 20} MiB"}, 413)
         try:
-            asked = Asked.read(await request.json(), top_k)
-        except ValueError as error:
+            asked = Asked.read(json.loads(body), top_k)
+        except (ValueError, RecursionError) as error:
             return JSONResponse({"error": str(error)}, 400)
         try:
             found = await batcher.search(asked.queries, asked.k)
@@ -95,6 +105,16 @@ def make_app(retriever: Retriever, *, top_k: int, max_batch: int) -> "Starlette"
     return Starlette(routes=routes, lifespan=lifespan)
 
 
+async def read_body(request: "Request") -> bytes | None:
+    """The body of a request; None as soon as it is too large."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+            return None
+    return bytes(body)
+
+
 @dataclass(frozen=True)
 class Asked:
     """A request, understood."""
@@ -111,6 +131,8 @@ class Asked:
         queries = [body["query"]] if "query" in body else body["queries"]
         if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
             raise ValueError("`query` must be a text, `queries` a list of texts")
+        if any(len(query) > LONGEST for query in queries):
+            raise ValueError(f"a query may have {LONGEST} characters")
         k = top_k if body.get("topk") is None else body["topk"]
         if type(k) is not int or not 1 <= k <= MOST or len(queries) > MOST:
             raise ValueError(f"`topk` must be a number from 1 to {MOST}, and there may be {MOST} queries")

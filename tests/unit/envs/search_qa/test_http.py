@@ -47,6 +47,27 @@ class Handler(BaseHTTPRequestHandler):
         elif move == "drop":
             self.close_connection = True
             return
+        elif move == "drip":
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(40):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.05)
+            return
+        elif move == "drip head":
+            for byte in b"HTTP/1.1 200 OK\r\n" * 3:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.05)
+            return
+        elif move == "bad gzip":
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"nope")
+            return
         elif isinstance(move, int):
             status, data = move, b"sorry"
         elif move is not None:
@@ -91,15 +112,17 @@ def test_the_dialect_of_one_query(fake):
     assert all("queries" not in body for body in fake.bodies)
 
 
-@pytest.mark.parametrize("move", [503, 429, "drop", b"{not json"])
+@pytest.mark.parametrize("move", [503, 429, "drop", "bad gzip", b"{not json", b"[" * 100_000])
 def test_what_may_pass_is_tried_again(fake, move):
     fake.moves = [move, move]
     assert client(fake, attempts=3).search(["a"], 1)[0][0].id == "a"
     assert len(fake.bodies) == 3
 
 
-def test_a_slow_answer_is_given_up(fake):
-    fake.moves = ["hang"]
+@pytest.mark.parametrize("move", ["hang", "drip", "drip head"])
+def test_a_slow_answer_is_given_up(fake, move):
+    """However it is slow: a byte now and then is no answer either."""
+    fake.moves = [move]
     assert client(fake, timeout_s=0.2).search(["a"], 1)[0][0].id == "a"
     assert len(fake.bodies) == 2
 
@@ -117,11 +140,21 @@ def test_pauses_grow(fake, monkeypatch):
     ("move", "message"),
     [
         (404, "HTTP status 404: sorry"),
-        (b'{"results": []}', "does not answer as Search-R1 does: KeyError"),
-        (b'{"result": [[{"document": {"id": 1}}]]}', "KeyError: 'contents'"),
+        (b'{"results": []}', "`result` must be a list of lists"),
+        (b'{"result": [[{"document": {"id": 1}}]]}', "`contents` must be a text"),
         (b'{"result": [["text"]]}', "does not answer as Search-R1 does"),
         (b'{"result": []}', "was asked 1 queries and answered 0"),
         (b"[]", "does not answer as Search-R1 does"),
+        (b'{"result": [[{"document": {"id": 1, "contents": null}}]]}', "`contents` must be a text"),
+        (b'{"result": [[{"document": {"id": 1, "contents": ["a"]}}]]}', "`contents` must be a text"),
+        (b'{"result": [[{"document": {"id": [1], "contents": "a"}}]]}', "`id` must be a text"),
+        (b'{"result": [[{"document": {"id": 1, "contents": "a"}, "score": NaN}]]}', "a finite number"),
+        (
+            b'{"result": [[{"document": {"id": 1, "contents": "a"}, "score": 1' + b"0" * 400 + b"}]]}",
+            "a finite",
+        ),
+        (b'{"result": [[{"document": {"id": 1, "contents": "a"}, "score": "1"}]]}', "a finite number"),
+        (b'{"result": "ab"}', "must be a list of lists"),
     ],
 )
 def test_a_wrong_answer_is_a_failure_at_once(fake, move, message):
@@ -129,6 +162,13 @@ def test_a_wrong_answer_is_a_failure_at_once(fake, move, message):
     with pytest.raises(RetrievalError, match=message):
         client(fake).search(["a"], 1)
     assert len(fake.bodies) == 1
+
+
+def test_more_than_asked_for_is_not_shown_and_half_characters_are_replaced(fake):
+    hit = '{"document": {"id": 1, "contents": "a \\ud83d b"}, "score": 0.5}'
+    fake.moves = [f'{{"result": [[{", ".join([hit] * 9)}]]}}'.encode()]
+    found = client(fake).search(["a"], 3)
+    assert [[passage.contents for passage in each] for each in found] == [["a ? b"] * 3]
 
 
 def test_one_failed_part_fails_the_search(fake):
