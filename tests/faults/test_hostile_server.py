@@ -136,7 +136,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run_in_one_line(questions: Path
             env.reset(task)
             assert env.step(f"search town {turn}").metrics["failed_searches"] == 1
         env.reset(task)
-        with pytest.raises(DataError, match="^3 searches failed in a row, the last one because http") as last:
+        with pytest.raises(DataError, match="3 searches failed in a row") as last:
             env.step("search town 2")
         assert "\n" not in str(last.value)
         server.shutdown()
