@@ -39,8 +39,12 @@ class AgentOPSD(PolicyGradient):
     Source: after AgentOPSD, arXiv 2608.05987: evidence, recursion, prior, decay, standardised gain, bounds
     and lam.
 
-    Differences from the paper: `margin`, and the standard deviation of the population in z, are ours; the
-    teacher has the weights of the start of the step.
+    Differences from the paper: `margin` is ours; the teacher has the weights of the start of the step.
+
+    Differences from the published code: it runs with decay 1, and its prior is the mean return of the group,
+    at most 0.9999. There a success returns 10, so one in a group of 8 is enough to start at 0.9999, where
+    evidence hardly moves the belief: its gate is nearly shut. Here the decay is the paper's and the prior the
+    rate of success. It too takes the standard deviation of the population. clip_high is 0.24 in the paper.
     """
 
     lam: Coef = 0.5
@@ -68,10 +72,8 @@ class AgentOPSD(PolicyGradient):
         if not len(x.adv_M):
             return Credit(x.adv_M)
         gap_M = masked(x.stream(Stream.TEACHER) - x.stream(Stream.OLD), x.taught_M)
-        place, shape = (x.episode_M, x.turn_M), (len(x.group_E), int(x.turn_M.max()) + 1)
-        evidence_EK = gap_M.new_zeros(shape).index_put(place, gap_M, accumulate=True)
-        adv_EK = gap_M.new_zeros(shape).index_put(place, x.adv_M)
-        played_EK = x.taught_M.new_zeros(shape).index_put(place, x.taught_M.new_ones(x.taught_M.shape))
+        evidence_EK, played_EK = x.turn_sum(gap_M), x.played_EK
+        adv_EK = gap_M.new_zeros(played_EK.shape).index_put(x.place, x.adv_M)
 
         gain_EK = beliefs(evidence_EK, self.prior(x), self.decay).diff(dim=1)
         score_EK = standardised(adv_EK.sign() * gain_EK, played_EK)
@@ -83,7 +85,7 @@ class AgentOPSD(PolicyGradient):
             "agent_opsd/weight_mean": weighted(weight_EK, played_EK),
             "agent_opsd/spread": weighted((weight_EK - 1).abs(), played_EK),
         }
-        return Credit(x.adv_M * ((1 - lam) + lam * weight_EK)[place], metrics)
+        return Credit(x.adv_M * ((1 - lam) + lam * weight_EK)[x.place], metrics)
 
     def prior(self, x: StepInputs) -> Tensor:
         """The first belief [E]: how often the episode's group succeeded."""

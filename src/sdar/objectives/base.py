@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from sdar.errors import ConfigError, DataError
 from sdar.ops.divergences import k3
 from sdar.ops.ratios import is_clipped, ppo_clip, ratios, truncated_weight
-from sdar.ops.reduce import Denominators, WeightedSum, reductions, weighted
+from sdar.ops.reduce import Denominators, WeightedSum, masked, reductions, weighted
 from sdar.settings.registry import Registry
 from sdar.settings.schedules import Coef, parse
 
@@ -160,10 +160,18 @@ class StepInputs:
     turn_M: Tensor
     group_E: Tensor
     success_E: Tensor
+    reward_EK: Tensor
+    """The environment's reward of each of at most K turns; 0 where the episode is over."""
+    anchor_EK: Tensor
+    """Numbers of what was seen before each turn, equal for equal things in a group; -1 after the end."""
     taught_M: Tensor
     """Tokens that have the main teacher, as a mask."""
     streams: Mapping[Stream, Tensor]
     """What the objective needs of each token and has been scored, [M] or [M, K]."""
+    more_teachers_MV: Tensor | None = None
+    """Log-probs of the further teacher views."""
+    more_taught_MV: Tensor | None = None
+    """Tokens that have them, as a mask."""
     step: int = 0
     """The training step, counted from 0."""
     steps: int = 1
@@ -174,6 +182,44 @@ class StepInputs:
         if stream not in self.streams:
             raise ConfigError(f"the objective reads '{stream}' of a whole step, which does not have it")
         return self.streams[stream]
+
+    def teacher(self, view: int) -> tuple[Tensor, Tensor]:
+        """Log-probs of the teacher of a view, and the mask of the tokens that have it; 0 is the main view."""
+        if view == 0:
+            return self.stream(Stream.TEACHER), self.taught_M
+        if self.more_teachers_MV is None or view > self.more_teachers_MV.shape[1]:
+            raise ConfigError(
+                f"the objective reads teacher view {view}, but the run has fewer: see views.names"
+            )
+        assert self.more_taught_MV is not None
+        return self.more_teachers_MV[:, view - 1], self.more_taught_MV[:, view - 1]
+
+    @property
+    def place(self) -> tuple[Tensor, Tensor]:
+        """Episode and turn of each token: the index that spreads numbers of turns [E, K] over tokens."""
+        return self.episode_M, self.turn_M
+
+    @property
+    def played_EK(self) -> Tensor:
+        """The turns that were played, as a mask."""
+        return self.anchor_EK >= 0
+
+    def turn_sum(self, value_M: Tensor) -> Tensor:
+        """The sum [E, K] over the tokens of each turn."""
+        zeros_EK = value_M.new_zeros(self.anchor_EK.shape)
+        return zeros_EK.index_put(self.place, value_M, accumulate=True)
+
+    def turn_mean(self, value_M: Tensor, mask_M: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean [E, K] over the masked-in tokens of each turn, and the mask of turns that have one."""
+        count_EK = self.turn_sum(mask_M.to(value_M.dtype))
+        return self.turn_sum(masked(value_M, mask_M)) / count_EK.clamp(min=1), count_EK > 0
+
+    def returns(self, discount: float = 1.0) -> Tensor:
+        """The return [E, K] from each turn on; in the first column it is that of the episode."""
+        return_EK = self.reward_EK.clone()
+        for turn in range(return_EK.shape[1] - 2, -1, -1):
+            return_EK[:, turn] += discount * return_EK[:, turn + 1]
+        return return_EK
 
 
 class Credit(NamedTuple):
@@ -343,9 +389,12 @@ def check_name(registry: Registry, name: str) -> None:
 objectives: Registry[type[Objective]] = Registry(
     "objective",
     homes={
+        "adrs": "sdar.objectives.adrs",
         "agent-opsd": "sdar.objectives.agent_opsd",
         "grpo": "sdar.objectives.grpo",
         "grpo-opsd": "sdar.objectives.grpo_opsd",
+        "grsd": "sdar.objectives.grsd",
+        "icsd": "sdar.objectives.icsd",
         "ocsd": "sdar.objectives.ocsd",
         "opsd": "sdar.objectives.opsd",
         "pcsd": "sdar.objectives.pcsd",

@@ -56,7 +56,8 @@ def random_inputs(
 def random_step(seed: int) -> StepInputs:
     """A float64 step: two groups of three episodes of one to four turns, its tokens shuffled.
 
-    Some tokens have no teacher, and one group has no success.
+    Some tokens lack one teacher or the other, one group has no success, and some turns began alike. The
+    training step is one of the first, of the middle or of the end of a long run.
     """
     random = torch.Generator().manual_seed(seed)
 
@@ -72,14 +73,23 @@ def random_step(seed: int) -> StepInputs:
     count = len(turn_M)
     adv_EK = torch.randn(6, 4, generator=random, dtype=torch.float64)
     noise = torch.randn(len(Stream), count, generator=random, dtype=torch.float64)
+    played_EK = torch.arange(4) < turns_E[:, None]
+    reward_EK = torch.randn(6, 4, generator=random, dtype=torch.float64)
+    anchor_EK = torch.randint(0, 3, (6, 4), generator=random) + torch.tensor([[0], [0], [0], [3], [3], [3]])
     return StepInputs(
         adv_M=adv_EK[episode_M, turn_M],
         episode_M=episode_M,
         turn_M=turn_M,
         group_E=torch.tensor([0, 0, 0, 1, 1, 1]),
         success_E=torch.tensor([True, False, True, False, False, False]),
+        reward_EK=reward_EK * played_EK,
+        anchor_EK=anchor_EK.where(played_EK, -1),
         taught_M=torch.rand(count, generator=random) < 0.8,
         streams=dict(zip(Stream, noise - 1.5, strict=True)),
+        more_teachers_MV=torch.randn(count, 2, generator=random, dtype=torch.float64) - 1.5,
+        more_taught_MV=torch.rand(count, 2, generator=random) < 0.8,
+        step=(37, 0, 1000)[seed % 3],
+        steps=1001,
     )
 
 
@@ -117,5 +127,6 @@ def filled(x: LossInputs, keep_BT: Tensor, filler_BT: Tensor, only: str = "") ->
 
 def with_tokens(x: StepInputs, order: Tensor) -> StepInputs:
     """The step with its tokens in that order."""
-    named = {name: getattr(x, name)[order] for name in ("adv_M", "episode_M", "turn_M", "taught_M")}
+    names = ("adv_M", "episode_M", "turn_M", "taught_M", "more_teachers_MV", "more_taught_MV")
+    named = {name: getattr(x, name)[order] for name in names}
     return replace(x, **named, streams={name: value[order] for name, value in x.streams.items()})

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sdar.errors import SdarError
+from sdar.objectives import credit_oracles as _registers  # noqa: F401
 from sdar.objectives.base import LIVE, LossInputs, Objective, Stream, objectives
 from sdar.objectives.batches import (
     filled,
@@ -216,11 +217,14 @@ def _credit(objective: Objective) -> Iterator[str]:
 
 
 def _views(objective: Objective) -> Iterator[str]:
-    """`views` names as many teachers as `loss` reads."""
-    x = random_inputs(8)
+    """`views` names as many teachers as `loss` and `credit` read."""
+    x, step = random_inputs(8), random_step(8)
     alone = with_tensors(x, {"more_teachers_BTV": None, "more_teacher_masks_BTV": None})
+    single = replace(step, more_teachers_MV=None, more_taught_MV=None)
     try:
-        reads_more = _differ(measure(objective, x), measure(objective, alone))
+        reads_more = _differ(measure(objective, x), measure(objective, alone)) or not torch.equal(
+            objective.credit(step).adv_M, objective.credit(single).adv_M
+        )
     except (SdarError, TypeError, AttributeError):
         reads_more = True
     if reads_more != (len(objective.views) > 1):

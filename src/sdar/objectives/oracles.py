@@ -5,11 +5,12 @@ derivative in the live log-prob; what an objective stops the gradient of is a co
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sdar.objectives.base import StepInputs, Stream
+from sdar.objectives.base import StepInputs
 from sdar.ops.reduce import Denominators
 from sdar.settings.registry import Registry
 
@@ -123,11 +124,19 @@ def _distance(objective: Any, x: Tensors) -> Token:
 
 
 @oracles.register("agent-opsd")
+@oracles.register("grsd")
+@oracles.register("ocsd")
 @oracles.register("skill-grpo")
 @oracles.register("grpo")
 def grpo(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
     """The policy term alone."""
     return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"]))
+
+
+@oracles.register("adrs")
+def adrs(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The policy term alone, with the entropy bonus of the step."""
+    return grpo(replace(objective, entropy_coef=between(objective.entropy_coef, step)), x, counts, step)
 
 
 @oracles.register("opsd")
@@ -160,6 +169,15 @@ def _linear(coef: float | str, step: int) -> float:
         return coef
     start, length = float(coef.split(":")[1]), float(coef.split(":")[-1])
     return start * max(0.0, length - step) / length
+
+
+def between(coef: float | str, step: int) -> float:
+    """A number, or one that is on only in the steps of the text `VALUE@FROM:TO`."""
+    if not isinstance(coef, str):
+        return coef
+    value, span = coef.split("@")
+    first, end = map(int, span.split(":"))
+    return float(value) if step in range(first, end) else 0.0
 
 
 @oracles.register("skill-sd")
@@ -231,17 +249,59 @@ def _persistent(memory: float, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
 
 @oracles.register("pcsd")
 def pcsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
-    """The gate is a constant; d(gap) = -1."""
+    """The gate is a constant, token by token from the tokens before it; d(gap) = -1."""
     gap_BT = x["teacher_BT"] - x["logp_BT"]
-    mean_BT = _persistent(objective.memory, x, np.maximum(gap_BT, 0))
-    score_BT = gap_BT + objective.persistence * mean_BT
+    gate_BT = np.zeros_like(gap_BT)
     for row, turn_T in enumerate(x["turn_BT"]):
-        for t in range(1, len(turn_T)):
-            if turn_T[t] == turn_T[t - 1]:
-                score_BT[row, t] += objective.trend * (mean_BT[row, t] - mean_BT[row, t - 1])
-    gate_BT = (1 + np.tanh(objective.beta * score_BT / 2)) / 2
+        taught = _taught_columns(x, row)
+        for t in taught:
+            past = [s for s in taught if t - objective.window < s <= t and turn_T[s] == turn_T[t]]
+            weights = [objective.memory ** (t - s) for s in past]
+            mean, place = (np.average(of, weights=weights) for of in (gap_BT[row, past], past))
+            variance = np.average((gap_BT[row, past] - mean) ** 2, weights=weights)
+            slope = 0.0
+            if sum(weight > 0 for weight in weights) > 1:
+                lever = np.array(past) - place
+                slope = np.average(lever * gap_BT[row, past], weights=weights)
+                slope /= np.average(lever**2, weights=weights)
+            share = variance / (variance + objective.variance)
+            score = (1 - share) * gap_BT[row, t] + share * mean
+            damped = max(0.0, 1 - objective.damping * max(0.0, -slope / objective.scale))
+            gate_BT[row, t] = damped * (1 + np.tanh(objective.beta * score / 2)) / 2
     token = _policy(objective, x, x["adv_BT"]).plus(
         objective.coef, _taught(x, Token(gate_BT * gap_BT, -gate_BT))
+    )
+    return _expected(objective, x, counts, token)
+
+
+@oracles.register("icsd")
+def icsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The weights are constants, turn by turn; d(gap) = -1."""
+    gap_BT, adv_BT = x["teacher_BT"] - x["logp_BT"], x["adv_BT"]
+    ratio_BT = np.exp(np.minimum(x["logp_BT"] - x["old_BT"], 20))
+    gate_BT = (1 + np.tanh(objective.beta * gap_BT / 2)) / 2
+    weight_BT = gate_BT.copy()
+    for row, turn_T in enumerate(x["turn_BT"]):
+        taught = _taught_columns(x, row)
+        for turn in {turn_T[t] for t in taught}:
+            own = [t for t in taught if turn_T[t] == turn]
+            influence = {t: adv_BT[row, t] * ratio_BT[row, t] * gap_BT[row, t] for t in own}
+            middle = float(np.median(list(influence.values())))
+            below = [middle - u for u in influence.values() if u < middle]
+            above = [u - middle for u in influence.values() if u > middle]
+            rank = {}
+            for t, u in influence.items():
+                if u < middle:
+                    rank[t] = np.exp((u - middle) / np.mean(below)) / 2
+                else:
+                    rank[t] = 1 - (np.exp((middle - u) / np.mean(above)) if u > middle else 1.0) / 2
+            free = [t for t in own if adv_BT[row, t] >= 0 or gap_BT[row, t] >= 0]
+            mass = sum(gate_BT[row, t] * rank[t] for t in free)
+            kept = sum(gate_BT[row, t] for t in free)
+            for t in free:
+                weight_BT[row, t] = gate_BT[row, t] * rank[t] * kept / max(mass, 1e-12)
+    token = _policy(objective, x, adv_BT).plus(
+        objective.coef, _taught(x, Token(weight_BT * gap_BT, -weight_BT))
     )
     return _expected(objective, x, counts, token)
 
@@ -258,37 +318,3 @@ def step_opsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Ex
             value = 1 + objective.lam * np.clip(tilt_BT[row, own], -objective.alpha, objective.alpha)
             adv_BT[row, own] *= len(own) * value / value.sum()
     return _expected(objective, x, counts, _policy(objective, x, adv_BT))
-
-
-@oracles.register("ocsd")
-def ocsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
-    """The policy term with a factor, close to 1, on the advantages of some tokens."""
-    has_BT = x.get("teacher_mask_BT", True) & x["more_teacher_masks_BTV"][..., 0]
-    both = {**x, "teacher_mask_BT": has_BT}
-    contrast_BT = np.sign(x["adv_BT"]) * (x["teacher_BT"] - x["more_teachers_BTV"][..., 0])
-    bonus_BT = np.minimum(np.maximum(np.expm1(contrast_BT), -objective.alpha), objective.alpha)
-    chosen_BT = _largest(objective.top_share, both, -x["old_BT"])
-    return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"] * (1 + bonus_BT * chosen_BT)))
-
-
-@credit_oracles.register("agent-opsd")
-def agent_opsd(objective: Any, x: StepInputs) -> np.ndarray:
-    """Episode by episode and turn by turn, as the equations say it."""
-    gap_M = (x.streams[Stream.TEACHER] - x.streams[Stream.OLD]).numpy() * x.taught_M.numpy()
-    episode_M, turn_M, group_E = x.episode_M.numpy(), x.turn_M.numpy(), x.group_E.numpy()
-    adv_M = x.adv_M.numpy().copy()
-    for episode, group in enumerate(group_E):
-        belief = np.clip(x.success_E.numpy()[group_E == group].mean(), objective.margin, 1 - objective.margin)
-        odds, carried = np.log(belief / (1 - belief)), 0.0
-        turns = sorted(set(turn_M[episode_M == episode]))
-        places = [np.flatnonzero((episode_M == episode) & (turn_M == turn)) for turn in turns]
-        gains = []
-        for place in places:
-            carried = objective.decay * carried + gap_M[place].sum()
-            after = 1 / (1 + np.exp(-(odds + carried)))
-            gains.append(np.sign(adv_M[place[0]]) * (after - belief))
-            belief = after
-        for place, gain in zip(places, gains, strict=True):
-            score = (gain - np.mean(gains)) / (np.std(gains) + 1e-6)
-            adv_M[place] *= 1 + objective.lam * objective.alpha * np.clip(score, -1, 1)
-    return adv_M

@@ -25,8 +25,9 @@ class StepOPSD(PolicyGradient):
 
     Source: after StepOPSD, arXiv 2605.27140: teacher, w, lam and the normalised budget of a step.
 
-    Differences from the paper: all tokens that the policy chose have a weight, not only those of the action;
-    the form of the normaliser is ours.
+    Differences from the paper: all tokens that the policy chose have a weight, not only those of the action
+    (ALFWorld) or of reasoning and query (Search-QA); the teacher is not told the outcome of the student's own
+    episode; an episode without a successful sibling has no teacher; the form of the normaliser is ours.
     """
 
     views: ClassVar[tuple[str, ...]] = ("sibling",)

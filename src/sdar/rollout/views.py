@@ -5,7 +5,6 @@ the student's prompt; an empty note leaves the prompt as it is, and None means t
 teacher. A run may have several views: each is a teacher of its own.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,6 +17,8 @@ from sdar.skills.context import SkillContext
 from sdar.types import Group, Trajectory, Turn
 
 FUTURE = "What will be seen next:"
+HIDDEN = "(not shown)"
+"""Stands for an observation."""
 
 
 class Note(NamedTuple):
@@ -96,10 +97,8 @@ def future(context: TeacherContext) -> Note | None:
 
 @register("ablated")
 def ablated(context: TeacherContext) -> Note | None:
-    """As many words as `future` tells, without what they say. Source: after arXiv 2608.04788."""
-    told = future(context)
-    assert told is not None
-    return Note(FUTURE + re.sub(r"\S+", "...", told.text.removeprefix(FUTURE)))
+    """What `future` tells, with a placeholder for each observation. Source: arXiv 2608.04788."""
+    return Note("\n".join([FUTURE, *[HIDDEN] * len(context.rest)]))
 
 
 @register("sibling")
@@ -112,6 +111,21 @@ def sibling(context: TeacherContext) -> Note | None:
     seen = [*(turn.observation for turn in shown.turns[1:]), shown.final]
     steps = [f"> {turn.action}\n{after.text}" for turn, after in zip(shown.turns, seen, strict=True)]
     return Note("\n".join(["An attempt at this task that succeeded:", *steps]))
+
+
+@register("contrast")
+def contrast(context: TeacherContext) -> Note | None:
+    """What a success of the group did and a failure did, or no teacher. Source: after arXiv 2607.28076."""
+    episodes = context.group.trajectories
+    won = next((episode for episode in episodes if episode.success), None)
+    lost = next((episode for episode in episodes if not episode.success), None)
+    if won is None or lost is None:
+        return None
+    taken = {turn.action for turn in won.turns}
+    do = dict.fromkeys(turn.action for turn in won.turns)
+    avoid = dict.fromkeys(turn.action for turn in lost.turns if turn.action not in taken)
+    lines = [*(f"DO: {action}" for action in do), *(f"AVOID: {action}" for action in avoid)]
+    return Note("\n".join(["From attempts at this task:", *lines]))
 
 
 @register("expert", "expert")

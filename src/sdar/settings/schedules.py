@@ -3,6 +3,7 @@
 A coefficient is a number, or text `KIND:START:END`, for example `cosine:0.01:0`. It goes from START to END
 over the whole run, or with `@FROM:TO` over a part of it, in training steps counted from 0
 (`linear:0.5:0@0:100`) or in percent of the run (`linear:0.01:0@20%:80%`); before and after, it stays.
+`VALUE@FROM:TO` is a number that is on only there: `0.02@20:70` is 0.02 in steps 20 to 69, and else 0.
 """
 
 import math
@@ -55,6 +56,8 @@ class Schedule:
     begin: float = 0.0
     until: float = 1.0
     percent: bool = True
+    only: bool = False
+    """It is 0 before it begins and from its end on."""
 
     def at(self, step: int, steps: int) -> float:
         """Its value at training step `step`, counted from 0, of `steps`.
@@ -64,12 +67,16 @@ class Schedule:
         """
         scale = steps if self.percent else 1
         begin, until = self.begin * scale, self.until * scale
+        if self.only and not begin <= step < until:
+            return 0.0
         way = min(1.0, max(0.0, 1.0 - (step - begin) / (until - begin)))
         return self.end + (self.start - self.end) * self.shape.left(way)
 
 
 _NUMBER = r"([-+.\deE]+)"
-_TEXT = re.compile(rf"([\w-]+):{_NUMBER}:{_NUMBER}(?:@([.\d]+)(%?):([.\d]+)(%?))?")
+_SPAN = r"@([.\d]+)(%?):([.\d]+)(%?)"
+_TEXT = re.compile(rf"([\w-]+):{_NUMBER}:{_NUMBER}(?:{_SPAN})?")
+_ONLY = re.compile(rf"{_NUMBER}{_SPAN}")
 
 
 @lru_cache
@@ -78,17 +85,24 @@ def parse(coef: Coef) -> Schedule:
 
     >>> parse(0.01).at(3, 10), parse("linear:1:0@50%:100%").at(75, 100)
     (0.01, 0.5)
+    >>> [parse("0.02@20:70").at(step, 150) for step in (19, 20, 69, 70)]
+    [0.0, 0.02, 0.02, 0.0]
     """
     if not isinstance(coef, str):
         if not math.isfinite(coef):
             raise ConfigError(f"a coefficient must be a finite number or a schedule, not {coef}")
         return Schedule(Shape.CONSTANT, coef, coef)
-    found = _TEXT.fullmatch(coef)
-    if not found:
+    found, only = _TEXT.fullmatch(coef), _ONLY.fullmatch(coef)
+    if found:
+        kind, start, end, begin, by_share, until, also = found.groups()
+    elif only:
+        value, begin, by_share, until, also = only.groups()
+        kind, start, end = Shape.CONSTANT, value, value
+    else:
         raise ConfigError(
-            f"'{coef}' is neither a number nor a schedule such as linear:0.01:0 or linear:0.01:0@0:100"
+            f"'{coef}' is neither a number nor a schedule such as linear:0.01:0, linear:0.01:0@0:100 "
+            "or 0.01@20:70"
         )
-    kind, start, end, begin, by_share, until, also = found.groups()
     if kind not in list(Shape):
         raise ConfigError(f"unknown schedule '{kind}' in '{coef}': {suggest(kind, list(Shape))}")
     try:
@@ -104,4 +118,4 @@ def parse(coef: Coef) -> Schedule:
             f"schedule '{coef}' must end after it begins, both in steps or both in percent of the run"
         )
     scale = 100 if percent else 1
-    return Schedule(Shape(kind), *ends, span[0] / scale, span[1] / scale, percent)
+    return Schedule(Shape(kind), *ends, span[0] / scale, span[1] / scale, percent, only=bool(only))

@@ -17,7 +17,7 @@ from sdar.model.policy import Packed
 from sdar.objectives.base import LossInputs, StepInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
-from sdar.types import Group
+from sdar.types import Group, Trajectory
 
 Ints = np.ndarray
 
@@ -100,6 +100,12 @@ class Batch:
         joined = np.concatenate(spans) if spans else np.zeros(0, np.int64)
         return torch.from_numpy(joined).to(self.adv_M.device)
 
+    def marks(self, rows: Sequence[int]) -> Tensor:
+        """The policy tokens of `rows`, as a mask."""
+        mask_M = torch.zeros_like(self.adv_M, dtype=torch.bool)
+        mask_M[self.columns(rows)] = True
+        return mask_M
+
     def top(self, columns: Tensor) -> Top:
         """The tokens whose log-probs the teacher gave at these policy tokens; 0 is the vocabulary."""
         return 0 if self.teacher_ids is None else self.teacher_ids[columns]
@@ -130,21 +136,36 @@ def step_inputs(
     device = batch.adv_M.device
     owners = np.array([sample.trajectory for sample in batch.samples], np.int64)
     members = [number for number, group in enumerate(groups) for _ in group.trajectories]
-    successes = [trajectory.success for group in groups for trajectory in group.trajectories]
-    taught_M = torch.zeros_like(batch.adv_M, dtype=torch.bool)
-    if Stream.TEACHER in batch.streams:
-        taught_M[batch.columns(batch.taught)] = True
+    episodes = [trajectory for group in groups for trajectory in group.trajectories]
+    rewards, anchors = turn_tables(episodes, members)
+    taught = [batch.marks(batch.taught_by(view)) for view in range(1 + len(batch.more_teachers))]
     return StepInputs(
         adv_M=batch.adv_M,
         episode_M=torch.from_numpy(np.repeat(owners, np.diff(batch.starts))).to(device),
         turn_M=batch.turn_M,
         group_E=torch.tensor(members, dtype=torch.int64, device=device),
-        success_E=torch.tensor(successes, dtype=torch.bool, device=device),
-        taught_M=taught_M,
+        success_E=torch.tensor([episode.success for episode in episodes], dtype=torch.bool, device=device),
+        reward_EK=torch.from_numpy(rewards).to(batch.adv_M),
+        anchor_EK=torch.from_numpy(anchors).to(device),
+        taught_M=taught[0] if Stream.TEACHER in batch.streams else batch.marks([]),
         streams={stream: batch.streams[stream] for stream in needs & batch.streams.keys()},
+        more_teachers_MV=torch.stack(batch.more_teachers, -1) if batch.more_teachers else None,
+        more_taught_MV=torch.stack(taught[1:], -1) if batch.more_teachers else None,
         step=when[0],
         steps=when[1],
     )
+
+
+def turn_tables(episodes: Sequence[Trajectory], groups: Sequence[int]) -> tuple[np.ndarray, Ints]:
+    """Rewards and anchors [E, K] of the turns of episodes, as in `StepInputs`; `groups` are theirs."""
+    shape = len(episodes), max((len(episode.turns) for episode in episodes), default=0)
+    rewards, anchors = np.zeros(shape), np.full(shape, -1, np.int64)
+    known: dict[tuple[int, str], int] = {}
+    for row, (group, episode) in enumerate(zip(groups, episodes, strict=True)):
+        for column, turn in enumerate(episode.turns):
+            rewards[row, column] = turn.reward
+            anchors[row, column] = known.setdefault((group, turn.observation.text), len(known))
+    return rewards, anchors
 
 
 def loss_inputs(

@@ -73,10 +73,14 @@ def test_the_future_is_what_comes_after_the_turn() -> None:
     assert told("future", WON) == told("future", WON, 0)
 
 
-def test_the_ablated_future_has_as_many_words_and_says_nothing() -> None:
-    assert told("ablated", WON, 0) == Note(
-        "What will be seen next:\n... ... ... ... ... ...\n... ... ... ..."
-    )
+def test_the_ablated_future_has_a_placeholder_for_each_observation() -> None:
+    assert told("ablated", WON, 0) == Note("What will be seen next:\n(not shown)\n(not shown)")
+    assert told("ablated", WON, 1) == Note("What will be seen next:\n(not shown)")
+
+
+def test_the_contrast_tells_what_the_success_did_and_the_failure_alone_did() -> None:
+    note = Note("From attempts at this task:\nDO: right\nAVOID: left")
+    assert told("contrast", LOST, 1) == told("contrast", WON) == note
 
 
 def test_a_successful_sibling_is_shown_to_others_and_not_to_itself() -> None:

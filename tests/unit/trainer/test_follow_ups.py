@@ -1,5 +1,6 @@
 """Published follow-ups: each trains with its own views, and is its base method where it must be."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import torch
 from tests.runs import tiny_trainer
 
 from sdar.objectives import StepInputs, Stream, objectives
+from sdar.objectives.adrs import ADRS
 from sdar.objectives.agent_opsd import AgentOPSD, beliefs
 from sdar.objectives.base import PolicyGradient
 from sdar.objectives.batches import random_inputs, random_step
 from sdar.objectives.check import measure
 from sdar.objectives.grpo import GRPO
+from sdar.objectives.grsd import GRSD
+from sdar.objectives.icsd import ICSD
 from sdar.objectives.ocsd import OCSD
 from sdar.objectives.pcsd import PCSD
 from sdar.objectives.sdar import SDAR
@@ -23,22 +27,24 @@ from sdar.runs.rundir import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
 from sdar.types import ContextMode
 
+SHOWN = {"pcsd": "gate_mean", "adrs": "trust_mean"}
 
-@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd"])
+
+@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs"])
 def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path / name, world, steps=2, objective=objectives[name]())
     assert trainer.train() == 2
     metrics = read_metrics(trainer.run)[-1]
     assert metrics["optim/skipped"] == 0
-    assert f"{name.replace('-', '_')}/{'gate' if name == 'pcsd' else 'weight'}_mean" in metrics
+    assert f"{name.replace('-', '_')}/{SHOWN.get(name, 'weight_mean')}" in metrics
 
 
 @pytest.mark.parametrize(
     ("follow_up", "base"),
     [
-        (PCSD(coef=0.5, persistence=0.0, trend=0.0), SDAR(coef=0.5)),
+        (PCSD(coef=0.5, window=1), SDAR(coef=0.5)),
+        (ICSD(coef=0.0), GRPO()),
         (StepOPSD(lam=0.0), GRPO()),
-        (OCSD(top_share=0.0), GRPO()),
     ],
 )
 def test_without_its_idea_it_is_its_base(follow_up: PolicyGradient, base: PolicyGradient) -> None:
@@ -55,30 +61,97 @@ def test_a_step_keeps_its_budget() -> None:
     assert (weight_BT[x.mask_BT] - 1).abs().max() > 0.1
 
 
-def test_persistence_opens_the_gate_of_a_token_that_the_teacher_alone_would_shut() -> None:
-    x = random_inputs(2)
-    gap_BT = torch.ones_like(x.logp_BT)
-    gap_BT[:, 2] = -0.1
-    x = replace(x, teacher_BT=x.logp_BT + gap_BT, mask_BT=torch.ones_like(x.mask_BT))
-    assert (SDAR().loss(x).streams["gate"][:, 2] < 0.5).all()
-    assert (PCSD().loss(x).streams["gate"][:, 2] > 0.5).all()
+def gate_of(objective: PCSD, gaps: list[float]) -> list[float]:
+    """The gate of a turn whose gaps are these."""
+    x = random_inputs(2, rows=1, length=len(gaps))
+    gap_BT, one_BT = torch.tensor([gaps], dtype=torch.float64), torch.ones(1, len(gaps), dtype=torch.int64)
+    x = replace(x, teacher_BT=x.logp_BT + gap_BT, mask_BT=one_BT.bool(), turn_BT=one_BT)
+    return objective.loss(x).streams["gate"][0].tolist()
 
 
-def test_only_the_unlikely_tokens_are_scaled() -> None:
-    x = random_inputs(3)
-    assert x.more_teacher_masks_BTV is not None
-    x = replace(x, more_teacher_masks_BTV=torch.ones_like(x.more_teacher_masks_BTV))
-    scaled_BT = (OCSD(top_share=0.5).loss(x).streams["weight"] != 1) & x.mask_BT
-    assert x.old_BT is not None
-    for old_T, scaled_T, mask_T in zip(x.old_BT, scaled_BT, x.mask_BT, strict=True):
-        kept_T = mask_T & ~scaled_T
-        if scaled_T.any() and kept_T.any():
-            assert old_T[scaled_T].max() <= old_T[kept_T].min()
-    assert scaled_BT.any()
+def test_a_falling_gap_damps_the_gate_and_a_rising_one_does_not() -> None:
+    """One nat a token, steadily: with a variance that never counts the score is the gap itself."""
+    pcsd = PCSD(beta=1.0, variance=1e12, damping=0.25, scale=1.0, memory=1.0)
+    rising, falling = gate_of(pcsd, [0.0, 1.0, 2.0]), gate_of(pcsd, [2.0, 1.0, 0.0])
+    plain = [1 / (1 + math.exp(-gap)) for gap in (0.0, 1.0, 2.0)]
+    assert rising == pytest.approx(plain, rel=1e-6)
+    assert falling == pytest.approx([plain[2], 0.75 * plain[1], 0.75 * plain[0]], rel=1e-6)
+
+
+def test_an_unsteady_gap_is_read_over_the_long_window() -> None:
+    """Variance far above the setting: the gate follows the mean of the window, not the last gap."""
+    gates = gate_of(PCSD(beta=1.0, variance=1e-6, damping=0.0, memory=1.0, window=2), [3.0, -1.0])
+    assert gates == pytest.approx([1 / (1 + math.exp(-3)), 1 / (1 + math.exp(-1))], rel=1e-3)
+
+
+def test_only_the_uncertain_step_of_an_episode_is_scaled() -> None:
+    """Three steps of NLL 0.05, 0.05 and 3.05: a fifth of three, rounded up, is the third."""
+    turn_M = torch.tensor([0, 0, 1, 1, 2, 2])
+    old_M = torch.tensor([-0.05, -0.05, -0.05, -0.05, -0.1, -6.0], dtype=torch.float64)
+    zero_M = torch.zeros(6, dtype=torch.float64)
+    x = StepInputs(
+        adv_M=zero_M - 2,
+        episode_M=torch.zeros(6, dtype=torch.int64),
+        turn_M=turn_M,
+        group_E=torch.zeros(1, dtype=torch.int64),
+        success_E=torch.tensor([False]),
+        reward_EK=torch.zeros(1, 3),
+        anchor_EK=torch.tensor([[0, 1, 2]]),
+        taught_M=turn_M >= 0,
+        streams={Stream.OLD: old_M, Stream.TEACHER: zero_M + 2},
+        more_teachers_MV=zero_M[:, None],
+        more_taught_MV=(turn_M >= 0)[:, None],
+    )
+    share = 0.5 * math.tanh(1.0)
+    assert OCSD().credit(x).adv_M.tolist() == pytest.approx([-2.0] * 4 + [-2 * (1 - share)] * 2)
+
+
+def test_conflicts_keep_their_gate_and_the_others_their_mass() -> None:
+    x = random_inputs(5)
+    assert x.teacher_BT is not None
+    gap_BT = x.teacher_BT - x.logp_BT
+    weight_BT, conflict_BT = ICSD().weights(gap_BT, x)
+    gate_BT = (5.0 * gap_BT).sigmoid()
+    torch.testing.assert_close(weight_BT[conflict_BT], gate_BT[conflict_BT])
+    assert conflict_BT.any()
+    free_BT = x.mask_BT & ~conflict_BT
+    torch.testing.assert_close(
+        turn_average(weight_BT, x.turn_BT, free_BT)[free_BT],
+        turn_average(gate_BT, x.turn_BT, free_BT)[free_BT],
+    )
+    assert not torch.allclose(weight_BT[free_BT], gate_BT[free_BT])
+
+
+def test_guidance_counts_only_in_groups_with_both_outcomes() -> None:
+    x = random_step(0)
+    changed_M = GRSD().credit(x).adv_M != x.adv_M
+    group_M = x.group_E[x.episode_M]
+    assert changed_M[group_M == 0].any()
+    assert not changed_M[group_M == 1].any(), "no episode of the second group succeeded"
+    share_M = GRSD().credit(x).adv_M / x.adv_M
+    assert share_M.min() >= 0.9 - 1e-9
+    assert share_M.max() <= 1.1 + 1e-9
+
+
+def test_the_bonus_is_off_outside_its_steps() -> None:
+    x = random_step(0)
+    assert torch.equal(ADRS().credit(replace(x, step=19)).adv_M, x.adv_M)
+    assert torch.equal(ADRS().credit(replace(x, step=70)).adv_M, x.adv_M)
+    bonus_M = ADRS().credit(replace(x, step=20)).adv_M - x.adv_M
+    assert 0 < bonus_M.abs().max() <= 0.2
+    assert not bonus_M[~x.taught_M].any()
+
+
+def test_returns_count_what_is_still_to_come() -> None:
+    x = two_turns([0.0, 0.0], 1.0, [False, True])
+    x = replace(x, reward_EK=torch.tensor([[1.0, 10.0], [0.0, 0.0]]))
+    assert x.returns(0.5).tolist() == [[6.0, 10.0], [0.0, 0.0]]
 
 
 def two_turns(gaps: list[float], adv: float, success: list[bool]) -> StepInputs:
     """An episode of two turns of one token each, in a group with others that took no turn."""
+    anchor_EK = torch.full((len(success), 2), -1)
+    anchor_EK[0] = torch.tensor([0, 1])
     one = torch.zeros(2, dtype=torch.int64)
     return StepInputs(
         adv_M=torch.full((2,), adv),
@@ -86,6 +159,8 @@ def two_turns(gaps: list[float], adv: float, success: list[bool]) -> StepInputs:
         turn_M=torch.tensor([0, 1]),
         group_E=torch.zeros(len(success), dtype=torch.int64),
         success_E=torch.tensor(success),
+        reward_EK=torch.zeros(len(success), 2),
+        anchor_EK=anchor_EK,
         taught_M=torch.ones(2, dtype=torch.bool),
         streams={Stream.OLD: torch.zeros(2), Stream.TEACHER: torch.tensor(gaps)},
     )
@@ -122,7 +197,8 @@ def test_the_belief_starts_from_the_groups_success() -> None:
 
 def test_without_its_share_credit_changes_nothing() -> None:
     x = random_step(0)
-    assert torch.equal(AgentOPSD(lam=0.0).credit(x).adv_M, x.adv_M)
+    for off in (AgentOPSD(lam=0.0), OCSD(top_share=0.0), OCSD(strength=0.0), GRSD(lam=0.0), ADRS(eta=0.0)):
+        assert torch.equal(off.credit(x).adv_M, x.adv_M)
     assert not torch.allclose(AgentOPSD().credit(x).adv_M, x.adv_M)
 
 
