@@ -252,7 +252,7 @@ def test_a_missing_stream_is_named(name: str) -> None:
             "unknown schedule 'liner' in 'liner:0.01:0': did you mean 'linear'",
         ),
         ("sdar", {"coef": "0.01 -> 0"}, "'0.01 -> 0' is neither a number nor a schedule"),
-        ("sdar", {"coef": math.nan}, "objective.coef must be at least 0"),
+        ("sdar", {"coef": math.nan}, "must be a finite number"),
         ("grpo", {"reduction": "tokens"}, "unknown reduction 'tokens': did you mean 'token'"),
         ("grpo", {"reduction": "constant-length"}, "needs objective.max_length"),
         ("grpo", {"ratio": "sequences"}, "unknown ratio 'sequences': did you mean 'sequence'"),
