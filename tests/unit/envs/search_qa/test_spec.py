@@ -8,7 +8,7 @@ from tests.tiny import tiny_tokenizer
 
 from sdar.envs.check import check_env
 from sdar.envs.search_qa.questions import write_rows
-from sdar.envs.search_qa.retrieval import Cached, Passage, RetrievalError
+from sdar.envs.search_qa.retrieval import Cached, Passage, RetrievalError, retrievers
 from sdar.envs.search_qa.spec import SearchQASpec
 from sdar.errors import ConfigError, DataError
 from sdar.model.chat import Chat
@@ -130,6 +130,13 @@ def test_what_is_missing_is_named(data):
     (data / "corpus.jsonl").unlink()
     with pytest.raises(DataError, match=r"put corpus.jsonl.xz beside"):
         spec.tasks("train")
+
+
+def test_only_a_search_server_is_waited_for(data):
+    spec = SearchQASpec(data=str(data))
+    assert not spec.waits
+    assert replace(spec, retriever=retrievers["http"]()).waits
+    assert not replace(spec, data="", retriever=retrievers["http"]()).waits
 
 
 def test_prefetch_searches_for_all_queries_at_once(data, monkeypatch):
