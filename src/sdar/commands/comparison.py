@@ -46,6 +46,7 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     from sdar.evaluation.grouping import group, read_entry, uneven
     from sdar.evaluation.tables import WRITERS, kind_sheet, method_sheet, pair_sheet
     from sdar.runs.files import write_atomic
+    from sdar.runs.rundir import describe_segments as segments_of
 
     check_options(words, options, WRITERS)
     groups = group([read_entry(word, options.out) for word in words])
@@ -53,6 +54,9 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     pairs = compare_methods(methods, label_of(options.baseline, groups))
     players, notes = experts(next(iter(groups.values()))[0])
     notes += uneven(groups)
+    notes += [
+        line for each in groups.values() for entry in each if entry.run for line in segments_of(entry.run)
+    ]
     sheets = {
         "methods": lambda: method_sheet(methods, players, {label: cost(groups[label]) for label in groups}),
         "kinds": lambda: kind_sheet(methods, players),

@@ -73,11 +73,13 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     """
     from sdar.build.checks import check_panel
     from sdar.build.skills import student_skills
+    from sdar.runs.files import check_writable
 
     target, recipes = split_words(words)
     player = find_player(target, recipes, options, flags)
     config = configure([player.settings, *recipes, short(options)], flags, EvalOptions)
     check_panel(config)
+    check_writable(player.place.parent)
     rules = ["", options.with_skills] if options.with_skills else [""]
     for rule in rules:
         student_skills(config, rule)

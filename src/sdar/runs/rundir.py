@@ -34,6 +34,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from sdar.errors import CheckpointError, ConfigError, DataError
 from sdar.runs.files import explain, read_json, remove_leftovers, storing, write_atomic
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
+from sdar.settings.values import by_path
 from sdar.types import Trajectory
 
 FORMAT = 2
@@ -138,13 +140,13 @@ class RunDir:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.path / "lock")
-        try:
-            with storing(self.path / "lock"):
+        with storing(self.path / "lock"):
+            try:
                 lock.acquire(timeout=0)
-        except Timeout:
-            raise CheckpointError(
-                f"{self.path} is being trained by another process: wait until it ends, or stop it"
-            ) from None
+            except Timeout:
+                raise CheckpointError(
+                    f"{self.path} is being trained by another process: wait until it ends, or stop it"
+                ) from None
         try:
             yield
         finally:
@@ -239,6 +241,26 @@ class RunDir:
 
 
 # ---- reading
+
+
+def describe_segments(run: RunDir) -> list[str]:
+    """One line for each time the run was resumed: from where, when, and what was different from before."""
+    lines = []
+    segments = run.segments
+    for before, now in pairwise(segments):
+        old, new = (dict(by_path(segment["settings"])) for segment in (before, now))
+        changed = [f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if new[key] != old.get(key)]
+        for part in ("versions", "commit", "ranks"):
+            was, now_is = before.get(part), now.get(part)
+            if isinstance(was, dict) and isinstance(now_is, dict):
+                changed += [
+                    f"{key} {was.get(key)} -> {now_is[key]}" for key in now_is if now_is[key] != was.get(key)
+                ]
+            elif was != now_is and was is not None:
+                changed.append(f"{part} {was} -> {now_is}")
+        what = ", ".join(changed) or "nothing changed"
+        lines.append(f"{run.path.name} was resumed after step {now['after']} ({now['started']}): {what}")
+    return lines
 
 
 def read_metrics(run: RunDir) -> list[dict[str, float]]:

@@ -5,11 +5,13 @@ and each answer of the library becomes a script that hands its object over.
 """
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 from sdar.errors import ConfigError
-from sdar.runs.files import write_atomic
+from sdar.runs.files import storing, write_atomic
 from sdar.viewer.library import Library
 from sdar.viewer.server import assets
 
@@ -21,6 +23,18 @@ def export(library: Library, out: Path) -> Path:
     """Write the page with all episodes into `out`, which must be new or empty; the page's path."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty: give --export a new directory")
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with storing(out):
+            _write_page(library, partial)
+            partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out / "index.html"
+
+
+def _write_page(library: Library, out: Path) -> None:
+    """Everything, into a directory that is nobody's yet: a full disk leaves no half export behind."""
     page = assets()
     html = page["index.html"].decode()
     html = html.replace('<html lang="en">', '<html lang="en" data-exported>')
@@ -31,7 +45,6 @@ def export(library: Library, out: Path) -> Path:
         write_atomic(out / name, page[name])
     _write_data(library, out)
     write_atomic(out / "index.html", html)
-    return out / "index.html"
 
 
 def bundle(modules: dict[str, str], entry: str) -> str:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sdar.errors import DataError
-from sdar.runs.rundir import RunDir
+from sdar.errors import DataError, SdarError
+from sdar.runs.rundir import RunDir, describe_segments
 from sdar.viewer.index import Index
 
 _IGNORED = ("name", "out")
@@ -64,6 +64,7 @@ class Library:
                 "created": index.meta()["created"],
                 "seed": each.get(_SEED),
                 "settings": each,
+                "segments": _segments(index.run),
                 "differs": {name: each.get(name) for name in differ},
                 "group": str(sorted((name, str(each[name])) for name in each if name != _SEED)),
             }
@@ -96,6 +97,14 @@ class Library:
 
     def _episode(self, run: int, step: int, place: int, after: int) -> dict[str, Any]:
         return self.indexes[run].episode(step, place)
+
+
+def _segments(run: RunDir) -> list[str]:
+    """What is to be said of a run's resumes, or why it cannot be said."""
+    try:
+        return describe_segments(run)
+    except SdarError as error:
+        return [str(error)]
 
 
 def _unique_names(runs: Sequence[RunDir]) -> list[str]:

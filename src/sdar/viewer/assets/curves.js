@@ -33,6 +33,7 @@ export class CurvesPage {
         el("label.field", {}, el("span", {}, "smoothing"), smoothing, amount),
         groups.size < store.runs.length && el("label.check", {}, join, "join seeds: mean, and a band from lowest to highest"),
         this.key),
+      store.runs.flatMap((run) => run.segments.map((line) => el("p.note", {}, line))),
       this.body);
     this.grown();
   }
