@@ -24,7 +24,7 @@ from sdar.objectives.base import Objective, Stream, objectives
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
-from sdar.settings.config import Layer, load
+from sdar.settings.config import FLAGS, Layer, load
 from sdar.settings.schedules import Shape
 from sdar.settings.shipped import find_file
 from sdar.settings.values import convert
@@ -44,7 +44,8 @@ class RunConfig:
     device: Literal["cpu", "cuda"] = "cpu"
     """Where the model lives."""
     plugins: tuple[str, ...] = ()
-    """Python files or modules to import first, which register objectives or environments. Their code runs."""
+    """Python files or modules to import first, which register objectives or environments. Their code runs, so
+    only those count that the command line names."""
     trackers: tuple[str, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl; `sdar list trackers` names them."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -93,14 +94,35 @@ class RunConfig:
 
 
 def load_config(layers: Sequence[Layer], also: Sequence[str] = ()) -> RunConfig:
-    """Defaults overridden by layers, in order; what `plugins` lists is imported before."""
+    """Defaults overridden by layers, in order; plugins named by flags are imported before.
+
+    Those that a file names are not: a recipe or a run from elsewhere must not run code. An error says how to
+    name them.
+    """
     for entry in entry_points(group="sdar.plugins"):
         entry.load()
-    given = [(layer, layer.values["plugins"]) for layer in layers if "plugins" in layer.values]
-    for layer, value in given[-1:]:
-        for plugin in convert(tuple[str, ...], value, layer.label(["plugins"])):
+    given = [layer for layer in layers if "plugins" in layer.values]
+    missing = ""
+    for layer in given[-1:]:
+        names = convert(tuple[str, ...], layer.values["plugins"], layer.label(["plugins"]))
+        if layer.source != FLAGS:
+            missing = name_plugins(layer.source, names)
+            continue
+        for plugin in names:
             import_plugin(plugin)
-    return load(RunConfig, layers, also=also)
+    try:
+        return load(RunConfig, layers, also=also)
+    except ConfigError as error:
+        if not missing:
+            raise
+        raise ConfigError(f"{error} ({missing})") from error
+
+
+def name_plugins(source: str, names: Sequence[str]) -> str:
+    """What to do about plugins that only a file names; nothing where it names none."""
+    if not names:
+        return ""
+    return f"{source} names plugins, whose code runs only if you add: --plugins {' '.join(names)}"
 
 
 def import_plugin(name: str) -> None:

@@ -239,7 +239,8 @@ def test_a_plugin_file_adds_an_objective(
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f"plugins = ['{file}']\n[objective]\nname = '{name}'\n")
     for _ in range(2):
-        assert main(["train", str(recipe), "--objective.power", "0.75", "--dry-run"]) == 0
+        named = ["--objective.power", "0.75", "--plugins", file]
+        assert main(["train", str(recipe), *named, "--dry-run"]) == 0
         settings = tomllib.loads(capsys.readouterr().out)
         assert (settings["objective"]["power"], settings["plugins"]) == (0.75, [file])
     assert main(["check", "objective", name, "--plugins", file]) == 0

@@ -97,7 +97,7 @@ def experts(entry: "Entry") -> tuple[dict[str, "EvalResult"], list[str]]:
     """The reference rows of the entry's environment and panel, or why there are none."""
     from sdar.evaluation.references import references
 
-    own = {key: value for key, value in entry.settings.items() if key.startswith(("env.", "plugins"))}
+    own = {key: value for key, value in entry.settings.items() if key.startswith("env.")}
     try:
         config = configure([Layer(entry.name, nested(own))], Layer("--", {}))
         panel = config.env.find_panel(entry.result.panel)

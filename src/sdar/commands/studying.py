@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdar.commands.base import configure, say
 from sdar.errors import ConfigError
-from sdar.settings.config import Layer
+from sdar.settings.config import FLAGS, Layer
 from sdar.settings.shipped import find_file
 
 
@@ -19,6 +19,8 @@ class StudyOptions:
     """Directory of the model that all runs start from; default: the study's, or else the embedded one."""
     runs: Path = Path("runs/study")
     """Where run directories go; only the small result files beside FILE are worth keeping."""
+    plugins: tuple[str, ...] = ()
+    """Python files or modules that FILE may name as plugins. Their code runs."""
     dry_run: bool = False
     """Print what is left to do, as commands, and stop."""
 
@@ -32,6 +34,7 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
 
     Ctrl-C stops it; the same command goes on. A run that failed is tried again.
     """
+    from sdar.recipe import name_plugins
     from sdar.study.plan import flags as as_flags
     from sdar.study.plan import read_plan
     from sdar.study.run import Runner, hours_left, missing, starting_model
@@ -40,7 +43,11 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
         raise ConfigError("usage: sdar study FILE.toml")
     plan = read_plan(find_file(words[0]))
     for run in plan.runs:
-        configure([Layer(f"{plan.file}: {run.name}", run.settings)], Layer("--", {}))
+        own = Layer(f"{plan.file}: {run.name}", run.settings)
+        config = configure([own], Layer(FLAGS, {"plugins": list(options.plugins)} if options.plugins else {}))
+        unnamed = set(run.settings.get("plugins", ())) - set(config.plugins if options.plugins else ())
+        if unnamed:
+            raise ConfigError(name_plugins(own.source, sorted(unnamed)))
     todo = missing(plan)
     if options.dry_run:
         for run in todo:

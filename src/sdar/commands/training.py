@@ -39,6 +39,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         resumed, config = resumable(options.resume, flags)
     else:
         resumed, config = None, configure([read_recipe(word) for word in words], flags, TrainOptions)
+    check_plugins(config, flags)
     check(config)
     if options.dry_run:
         say(to_toml(config).rstrip())
@@ -75,6 +76,14 @@ def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:
     config = configure([own], Layer("--", {**flags.values, **place}), TrainOptions)
     check_changes(run, configure([own], Layer("--", place), TrainOptions), config)
     return run, config
+
+
+def check_plugins(config: "RunConfig", flags: Layer) -> None:
+    """Refuse to train without plugins that only a file names: they may change what is learned."""
+    from sdar.recipe import name_plugins
+
+    if config.plugins and "plugins" not in flags.values:
+        raise ConfigError(name_plugins("the recipe or run", config.plugins))
 
 
 def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:

@@ -21,6 +21,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -55,8 +56,8 @@ def load_model(
         "model",
         dtype=param_dtype,
         output_loading_info=True,
+        config=shape_of(path),
         use_safetensors=True,
-        attn_implementation="eager",  # not what the files name, which may be code from elsewhere
     )
     if missing := sorted(info["missing_keys"]):
         raise ConfigError(f"the model at {path} lacks {len(missing)} weights, such as '{missing[0]}'")
@@ -71,9 +72,9 @@ def empty_model(config: ModelConfig, path: Path | str, dtype: torch.dtype) -> Pr
 
     With adapters if configured, whose parameters are float32. See `load_model` for its logits and errors.
     """
-    size, shape = _num_tokens(path), _load(AutoConfig, path, "model")
+    size, shape = _num_tokens(path), shape_of(path)
     with init_empty_weights(include_buffers=False):
-        plain = AutoModelForCausalLM.from_config(shape, dtype=dtype, attn_implementation="eager")
+        plain = AutoModelForCausalLM.from_config(shape, dtype=dtype)
     plain.tie_weights()
     model: PreTrainedModel | PeftModel = plain
     if config.lora_rank:
@@ -109,7 +110,14 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
 
 def context_of(model: Path | str) -> int:
     """Tokens that a model can read."""
-    return int(_load(AutoConfig, model, "model").get_text_config().max_position_embeddings)
+    return int(shape_of(model).get_text_config().max_position_embeddings)
+
+
+def shape_of(model: Path | str) -> PreTrainedConfig:
+    """The `config.json` of a model, but for its choice of attention: that may name code to be fetched."""
+    config: PreTrainedConfig = _load(AutoConfig, model, "model")
+    config._attn_implementation = "eager"
+    return config
 
 
 def _num_tokens(model: Path | str) -> int:
@@ -119,7 +127,7 @@ def _num_tokens(model: Path | str) -> int:
         return 0
     vocabulary = load_tokenizer(model).get_vocab()
     last = max(vocabulary, key=vocabulary.__getitem__)
-    size = _load(AutoConfig, model, "model").get_text_config().vocab_size
+    size = shape_of(model).get_text_config().vocab_size
     if vocabulary[last] >= size:
         raise ConfigError(
             f"the tokenizer at {model} has more tokens than the model: '{last}' is {vocabulary[last]}, "

@@ -94,6 +94,11 @@ def read_json(path: Path, kind: type[SdarError] = DataError) -> dict[str, Any]:
     return found
 
 
+def leaves(directory: Path, file: Path) -> bool:
+    """Whether `file`, by its name or as a link, lies outside of `directory`."""
+    return not file.resolve().is_relative_to(directory.resolve())
+
+
 # ---- directories that are whole or not there
 
 
@@ -111,6 +116,8 @@ def find_damage(root: Path, known: Mapping[str, str]) -> str:
     """The first of the known files that is gone or changed, in words; '' when all are as they were."""
     for name, digest in known.items():
         file = root / name
+        if leaves(root, file):
+            return f"{name} is outside of it"
         try:
             with file.open("rb") as opened:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != digest:

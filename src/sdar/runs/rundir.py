@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar.errors import CheckpointError, ConfigError, DataError
-from sdar.runs.files import explain, read_json, remove_leftovers, storing, write_atomic
+from sdar.runs.files import explain, leaves, read_json, remove_leftovers, storing, write_atomic
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
 from sdar.settings.values import by_path
@@ -77,6 +77,8 @@ class RunDir:
         run = cls(path)
         if not (path / "meta.json").is_file():
             raise CheckpointError(f"{path} is not a run directory (it has no meta.json)")
+        if out := next((f for f in path.rglob("*") if f.is_symlink() and leaves(path, f)), None):
+            raise CheckpointError(f"{out} is a link out of the run: put what it points to there")
         found = run.meta.get("format")
         if not isinstance(found, int):
             raise CheckpointError(f"{path / 'meta.json'} is damaged (no format): restore it from a copy")

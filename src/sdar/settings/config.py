@@ -24,6 +24,10 @@ Table = Mapping[str, Any]
 Keys = tuple[str, ...]
 
 
+FLAGS = "--"
+"""The `source` of what the command line itself says."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """Settings from one place. Later layers win.
@@ -40,7 +44,7 @@ class Layer:
     def label(self, path: Sequence[str]) -> str:
         """How an error names the setting at `path`."""
         dotted = ".".join(path)
-        return f"--{dotted.replace('_', '-')}" if self.source == "--" else f"{self.source}: {dotted}"
+        return f"--{dotted.replace('_', '-')}" if self.source == FLAGS else f"{self.source}: {dotted}"
 
 
 def read_toml(path: Path) -> Layer:
@@ -73,7 +77,7 @@ def read_flags(args: Sequence[str], switches: Sequence[str] = ()) -> tuple[list[
         taken = [value] if equals else []
         _put(tree, path, taken)
         current = positional if equals or path[0] in switches else taken
-    return positional, Layer("--", _words(tree))
+    return positional, Layer(FLAGS, _words(tree))
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], words: list[str]) -> None:
@@ -173,7 +177,7 @@ def _explain(unknown: _UnknownSetting, known: list[str]) -> ConfigError:
     beside = {end: name for start, end, name in parts if start == table}
     near = [beside[end] for end in get_close_matches(leaf, beside, n=1)]
     near = near or [name for _, end, name in parts if end == leaf][:1]
-    dashed = unknown.layer.source == "--"
+    dashed = unknown.layer.source == FLAGS
     names = [f"--{name.replace('_', '-')}" if dashed else name for name in near or beside.values()]
     choices = f"choose from {', '.join(sorted(names))}" if names else "there are none here"
     advice = f"did you mean {names[0]}?" if near else choices

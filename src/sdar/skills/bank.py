@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.runs.files import leaves
 from sdar.settings.shipped import find_file
 
 BUILTIN = Path(__file__).parent / "banks"
@@ -192,6 +193,8 @@ def _files(source: str | Path) -> list[Path]:
         near = suggest(str(source), builtin_banks())
         raise ConfigError(f"unknown skill bank '{source}', and no such directory: {near}")
     files = sorted(directory.glob("*.md"))
+    if out := next((file for file in files if leaves(directory, file)), None):
+        raise DataError(f"{out} is a link to a file outside of the bank: put the file itself there")
     if not files:
         raise DataError(f"skill bank {directory} holds no .md files")
     return files

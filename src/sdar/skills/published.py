@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar.errors import DataError
+from sdar.runs.files import leaves
 from sdar.skills.bank import Skill, SkillBank
 
 MAPPING = "skill_mapping.json"
@@ -40,7 +41,7 @@ def import_bank(source: Path, kinds: Collection[str] = ()) -> SkillBank:
 def _from_mapping(directory: Path, mapping: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, ...]:
     """One skill for each kind in the mapping; kinds may share a file."""
     targets, keywords = mapping["task_to_skill"], mapping.get("task_keywords", {})
-    texts = {name: _read_text(directory / file) for name, file in mapping["skill_files"].items()}
+    texts = {name: _read_inside(directory, file) for name, file in mapping["skill_files"].items()}
     special = [
         _skill(kind, kind, texts[targets[key]], tuple(keywords.get(key, ())))
         for kind, key in _match(kinds, tuple(targets)).items()
@@ -91,6 +92,13 @@ def _listing(entries: Sequence[Mapping[str, str]]) -> str:
 def _warnings(entries: Sequence[Mapping[str, str]]) -> str:
     """Each mistake and how to avoid it, as a bulleted list."""
     return "\n".join(f"- **{e['description']}** {e['how_to_avoid']}" for e in entries)
+
+
+def _read_inside(directory: Path, name: str) -> str:
+    """A file that the mapping names. Raises `DataError` for one that is not below `directory`."""
+    if leaves(directory, directory / name):
+        raise DataError(f"{directory / MAPPING} names '{name}', which is outside of {directory}")
+    return _read_text(directory / name)
 
 
 def _read_json(path: Path) -> Any:

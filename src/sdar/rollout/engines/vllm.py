@@ -13,8 +13,9 @@ from math import ceil
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
+from sdar.model.load import shape_of
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
 from sdar.rollout.engines.settings import VLLM, EngineParts
 from sdar.rollout.engines.weights import fitting
@@ -32,7 +33,7 @@ class VLLMEngine(Engine):
         self.dtype = parts.dtype
         self._stop_ids = sorted(parts.stop_ids)
         self._gpu = parts.device.type == "cuda"
-        config = AutoConfig.from_pretrained(parts.model)
+        config = shape_of(parts.model)
         with torch.device("meta"):
             plain = AutoModelForCausalLM.from_config(config)
         self._shapes = {
