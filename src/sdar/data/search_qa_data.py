@@ -19,6 +19,7 @@ from sdar.data.sets import ImportReport, Progress
 from sdar.envs.search_qa.passages import find_corpus
 from sdar.envs.search_qa.questions import PACK, distinct, read_rows, write_rows
 from sdar.errors import DataError
+from sdar.text.records import split_lines
 
 HUB = "https://huggingface.co/datasets/PeterJinGo"
 QUESTIONS = ("nq_hotpotqa_train/resolve/main/train.parquet", "nq_hotpotqa_train/resolve/main/test.parquet")
@@ -125,8 +126,8 @@ def _find(source: Path, names: Iterable[str]) -> list[Path]:
 def _files(files: Iterable[tuple[str, Path]]) -> Iterator[Mapping[str, Any]]:
     for kind, path in files:
         try:
-            text = path.read_text(encoding="utf-8")
-            rows = map(json.loads, text.splitlines()) if path.suffix == ".jsonl" else json.loads(text)
+            text = path.read_text(encoding="utf-8-sig")
+            rows = map(json.loads, split_lines(text)) if path.suffix == ".jsonl" else json.loads(text)
             for row in rows:
                 yield _row(kind, row)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

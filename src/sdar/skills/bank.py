@@ -205,7 +205,7 @@ def _read_all(files: Iterable[Path], kinds: Collection[str]) -> Iterator[Skill]:
     homes: dict[str, Path] = {}
     for path in files:
         try:
-            skill = parse(path.read_text(encoding="utf-8"))
+            skill = parse(path.read_text(encoding="utf-8-sig"))
         except (DataError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: {error}") from error
         if skill.name in homes:

@@ -12,12 +12,16 @@ import lzma
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sdar.envs.search_qa.scoring import normalize
 from sdar.errors import DataError, suggest
+from sdar.text.records import valid_records
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 SETS = ("nq", "triviaqa", "popqa", "hotpotqa", "2wikimultihopqa", "musique", "bamboogle")
 """The data sets of Search-R1, under its names for them."""
@@ -62,24 +66,46 @@ def open_questions(directory: Path, split: str) -> tuple[Question, ...]:
 def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of a pack or a Search-R1 file as `set`, `question` and `answers`.
 
+    A bare text as `answers` is one answer. Rows that are something else are left out, counted in the log.
+
     Raises:
-        DataError: The file is damaged, or holds something else.
+        DataError: The file is damaged, or no row of it is a question.
     """
+    rows = _parquet(path) if path.suffix == ".parquet" else _lines(path)
+    for row in valid_records(_row_model(), path, enumerate(rows, 1)):
+        yield row.model_dump()
+
+
+def _lines(path: Path) -> Iterator[str]:
+    opener = lzma.open if path.suffix == ".xz" else open
     try:
-        if path.suffix == ".parquet":
-            yield from _parquet(path)
-            return
-        opener = lzma.open if path.suffix == ".xz" else open
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                yield {
-                    "set": str(row["set"]),
-                    "question": str(row["question"]),
-                    "answers": tuple(row["answers"]),
-                }
-    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
+        with opener(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
+            yield from filter(str.strip, lines)
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise DataError(f"the questions in {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _row_model() -> type["BaseModel"]:
+    """What a row must be; made when a file is read, so that settings do not wait for pydantic."""
+    from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+    def whole(text: str) -> str:
+        text.encode()  # halves of characters, which no tokenizer takes, raise a ValueError
+        return text
+
+    Text = Annotated[str, AfterValidator(whole)]
+
+    def several(value: object) -> object:
+        return [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+
+    class Row(BaseModel):
+        model_config = ConfigDict(strict=True)
+        set: Text
+        question: Text
+        answers: Annotated[list[Text], BeforeValidator(several)]
+
+    return Row
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -108,19 +134,22 @@ def _find(directory: Path, split: str) -> Path | None:
     return next((path for end in _SUFFIXES if (path := directory / f"{split}{end}").is_file()), None)
 
 
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
         from pyarrow import parquet
     except ImportError:
         raise DataError(f"reading {path} needs pyarrow: pip install 'sdar[retrieval]'") from None
     columns = ["question", "golden_answers", "data_source"]
-    for batch in parquet.ParquetFile(path).iter_batches(columns=columns):
-        for row in batch.to_pylist():
-            yield {
-                "set": row["data_source"],
-                "question": row["question"],
-                "answers": tuple(row["golden_answers"]),
-            }
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(columns=columns):
+            for row in batch.to_pylist():
+                yield {
+                    "set": row["data_source"],
+                    "question": row["question"],
+                    "answers": row["golden_answers"],
+                }
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"the questions in {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=8)

@@ -25,7 +25,10 @@ class RetrievalError(SdarError):
 
 
 class Passage(NamedTuple):
-    """A passage that was found. `contents` is the title in quotation marks, a line break, and the text."""
+    """A passage that was found. `contents` is the title in quotation marks, a line break, and the text.
+
+    Contents of a single line are a text without a title.
+    """
 
     id: str
     contents: str
@@ -38,12 +41,14 @@ class Passage(NamedTuple):
         >>> Passage("7", '"Velm"\nVelm is a town.').title
         '"Velm"'
         """
-        return self.contents.strip().partition("\n")[0]
+        title, line_break, _ = self.contents.strip().partition("\n")
+        return title if line_break else ""
 
     @property
     def text(self) -> str:
-        """Everything after the first line."""
-        return self.contents.strip().partition("\n")[2]
+        """Everything after the title."""
+        title, line_break, text = self.contents.strip().partition("\n")
+        return text if line_break else title
 
 
 class Retriever(Protocol):

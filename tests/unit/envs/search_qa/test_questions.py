@@ -45,8 +45,39 @@ def test_distinct_compares_normalised_questions():
 @pytest.mark.parametrize("text", ['{"question": "x"}\n', "not json\n", '["x"]\n'])
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "train.jsonl").write_text(text)
-    with pytest.raises(DataError, match=r"train.jsonl cannot be read"):
+    with pytest.raises(DataError, match=r"train\.jsonl holds no record that can be used; record 1: "):
         open_questions(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([1969], "answers.0: Input should be a valid string"),
+        ([["a"]], "answers.0: Input should be a valid string"),
+        ([None], "answers.0: Input should be a valid string"),
+        ([True], "answers.0: Input should be a valid string"),
+        (None, "answers: Input should be a valid list"),
+        ({"a": 1}, "answers: Input should be a valid list"),
+        (["\ud83d"], "answers.0: "),
+    ],
+)
+def test_a_bad_record_is_left_out_and_named(tmp_path, caplog, answers, said):
+    rows = [row("Who?"), {"set": "nq", "question": "When?", "answers": answers}, row("Where?")]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    assert [q.text for q in open_questions(tmp_path, "test")] == ["Who?", "Where?"]
+    assert f"left out 1 of 3 records that cannot be used; record 2: {said}" in caplog.text
+    assert "test.jsonl" in caplog.text
+
+
+def test_a_bare_text_is_one_answer(tmp_path):
+    (tmp_path / "test.jsonl").write_text('{"set": "nq", "question": "Capital?", "answers": "Paris"}\n')
+    assert open_questions(tmp_path, "test")[0].answers == ("Paris",)
+
+
+def test_lines_end_at_line_feeds_alone_and_a_mark_of_order_is_nothing(tmp_path):
+    texts = [json.dumps(row(f"Who\u2028is {i}?"), ensure_ascii=False) for i in range(2)]
+    (tmp_path / "test.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(texts).encode())
+    assert [q.text for q in open_questions(tmp_path, "test")] == ["Who\u2028is 0?", "Who\u2028is 1?"]
 
 
 def test_a_missing_split_is_named(tmp_path):

@@ -78,3 +78,8 @@ def test_an_engine_that_is_gone_ends_the_run():
             outcomes.append(str(error))
     assert outcomes[:5] == ["failed", "failed", "found", "failed", "failed"]
     assert outcomes[5] == "3 searches failed in a row, the last one because the line is dead"
+
+
+def test_contents_of_one_line_are_a_text_without_a_title():
+    passage = Passage("1", "Lima is a town.")
+    assert (passage.title, passage.text) == ("", "Lima is a town.")

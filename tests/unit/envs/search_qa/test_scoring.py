@@ -22,6 +22,12 @@ def test_normalize(text, normal):
     assert normalize(text) == normal
 
 
+@pytest.mark.parametrize("golden", ["A", "The The", "!!!"])
+def test_an_empty_answer_is_never_right(golden):
+    assert not any(exact_match(answer, [golden]) for answer in ("", " ", "the", "?", "an"))
+    assert exact_match(f" {golden.lower()} ", [golden])
+
+
 def test_any_golden_answer_will_do():
     assert exact_match("14 december 1972, UTC", ["December 1972", "14 December 1972 UTC"])
     assert not exact_match("1972", ["December 1972", "14 December 1972 UTC"])
