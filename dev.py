@@ -92,9 +92,9 @@ JOBS = (
     "sdar train webshop/embedded --dry-run",
     "sdar study studies/skill_quality.toml --dry-run",
     "sdar check objective margin --plugins examples/my_objective.py",
-    "sdar train examples/my_env.toml --name short --train.steps 1 --rollout.tasks-per-step 2 "
-    "--rollout.group-size 2 --warm-start.steps 2 --warm-start.demonstrations 2 --trackers",
-    "sdar eval latest --samples 2",
+    "sdar train examples/my_env.toml --plugins examples/my_env.py --name short --train.steps 1 "
+    "--rollout.tasks-per-step 2 --rollout.group-size 2 --warm-start.steps 2 --trackers",
+    "sdar eval latest --samples 2 --plugins examples/my_env.py",
 )
 """What a user of the wheel can do in an empty directory."""
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdar.build.train import train
+    from sdar.build.api import evaluate, train
     from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts
     from sdar.errors import CheckpointError, ConfigError, ContextOverflow, DataError, SdarError
     from sdar.objectives.base import LossInputs, LossOutput, Objective, PolicyGradient, Stream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build.train": "train",
+    "build.api": "evaluate train",
     "envs.base": "Env EnvSpec Expert Panel Prompts",
     "errors": "CheckpointError ConfigError ContextOverflow DataError SdarError",
     "objectives.base": "LossInputs LossOutput Objective PolicyGradient Stream",
@@ -59,6 +59,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "Turn",
+    "evaluate",
     "load_config",
     "train",
 ]

@@ -4,18 +4,24 @@ Flags are settings, merged like recipes (`sdar.settings.config`); tyro writes th
 they fill.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, make_dataclass
 from io import TextIOWrapper
 
 from sdar import __version__
 from sdar.commands import COMMANDS
-from sdar.commands.base import IS_MAIN, Command, configure, first_line, say
+from sdar.commands.base import IS_MAIN, STOPPED, Command, configure, first_line, say
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.runs.files import explain
+from sdar.runs.progress import quietly
 from sdar.settings.config import Layer, load, read_flags
 from sdar.settings.shipped import read_recipe
+
+CLOSED = 141
+"""Exit status when nobody reads the output any more: 128 + SIGPIPE, as of a shell."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         return dispatch(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        # Whoever reads has enough, as `| head`. Python must not complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
     except SdarError as error:
         # All ranks meet the same ConfigError; other errors may belong to the tasks of one.
         if IS_MAIN or not isinstance(error, ConfigError):
@@ -37,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if IS_MAIN:
             print("stopped", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def dispatch(args: list[str]) -> int:
@@ -53,15 +63,17 @@ def dispatch(args: list[str]) -> int:
         raise ConfigError(f"unknown command '{name}': {suggest(name, COMMANDS)}")
     command = COMMANDS[name]
     own = fields(command.options)
-    switches = [field.name for field in own if field.type is bool]
+    switches = [field.name for field in own if field.type is bool] + ["quiet"]
     plain = ["--help" if arg == "-h" else arg for arg in args[1:]]
     words, flags = read_flags(plain, [*switches, "help"])
     if "help" in flags.values:
         _, flags = divide(flags, ["help"])
         show_help(name, command, words, flags)
         return 0
+    quiet, flags = divide(flags, ["quiet"])
     mine, settings = divide(flags, [field.name for field in own] if command.settings else flags.values)
-    return command.run(words, load(command.options, [mine]), settings)
+    with quietly() if quiet.values else nullcontext():
+        return command.run(words, load(command.options, [mine]), settings)
 
 
 def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
@@ -77,7 +89,9 @@ def overview() -> str:
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  sdar {name:<{width}}{first_line(command.run)}" for name, command in COMMANDS.items()]
     title = "Train multi-turn LLM agents with reinforcement learning and self-distillation."
-    return "\n".join([title, "", *lines, "", "sdar COMMAND --help shows what a command takes."])
+    return "\n".join(
+        [title, "", *lines, "", "sdar COMMAND --help shows what a command takes; --quiet shows no progress."]
+    )
 
 
 def show_help(name: str, command: Command, words: list[str], flags: Layer) -> None:

@@ -7,12 +7,12 @@ warm-starts by itself, SDAR, on a CPU.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
@@ -24,10 +24,10 @@ from sdar.objectives.base import Objective, Stream, objectives
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
-from sdar.settings.config import FLAGS, Layer, load
+from sdar.settings.config import FLAGS, Layer, load, to_table
 from sdar.settings.schedules import Shape
-from sdar.settings.shipped import find_file
-from sdar.settings.values import convert
+from sdar.settings.shipped import find_file, read_recipe
+from sdar.settings.values import convert, plain
 from sdar.skills.context import Detail, SkillsConfig
 from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig, WarmStartConfig
 from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
@@ -90,22 +90,34 @@ class RunConfig:
     @property
     def panel(self) -> Panel:
         """The evaluation panel, or the environment's first, cut to `eval.tasks`."""
-        return self.env.panel(self.eval.panel or self.env.panels()[0]).cut(self.eval.tasks)
+        name = self.eval.panel if self.eval.is_on else ""
+        return self.env.panel(name or self.env.panels()[0]).cut(self.eval.tasks)
 
 
-def load_config(layers: Sequence[Layer], also: Sequence[str] = ()) -> RunConfig:
-    """Defaults overridden by layers, in order; plugins named by flags are imported before.
+Part = Layer | RunConfig | str | Path | Mapping[str, Any] | Sequence["Part"]
+"""Settings as Python code gives them, see `load_config`."""
+CODE = "settings"
+"""The source of a table that code gives."""
 
-    Those that a file names are not: a recipe or a run from elsewhere must not run code. An error says how to
-    name them.
+
+def load_config(*parts: Part, also: Sequence[str] = ()) -> RunConfig:
+    """Defaults overridden by `parts`, in order; plugins named by flags or by code are imported before.
+
+    A part is the name or path of a recipe, a table of settings whose keys may be dotted paths, a layer, whole
+    settings, or a list of parts. `also` lists names worth suggesting. Plugins that a file names are not
+    imported: a recipe or a run from elsewhere must not run code; a `ConfigError` says how to name them.
+
+    >>> load_config("alfworld/embedded-official", {"train.steps": 2, "objective": "grpo"}).train.steps
+    2
     """
+    layers = list(_layers(parts))
     for entry in entry_points(group="sdar.plugins"):
         entry.load()
     given = [layer for layer in layers if "plugins" in layer.values]
     missing = ""
     for layer in given[-1:]:
         names = convert(tuple[str, ...], layer.values["plugins"], layer.label(["plugins"]))
-        if layer.source != FLAGS:
+        if layer.source not in (FLAGS, CODE):
             missing = name_plugins(layer.source, names)
             continue
         for plugin in names:
@@ -123,6 +135,39 @@ def name_plugins(source: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     return f"{source} names plugins, whose code runs only if you add: --plugins {' '.join(names)}"
+
+
+def _layers(parts: Sequence[Part]) -> Iterator[Layer]:
+    for part in parts:
+        if isinstance(part, Layer):
+            yield part
+        elif isinstance(part, RunConfig):
+            yield Layer("whole settings", to_table(part))
+        elif isinstance(part, str | Path):
+            yield read_recipe(str(part))
+        elif isinstance(part, Mapping):
+            yield Layer(CODE, _nested(part))
+        else:
+            yield from _layers(part)
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A table whose keys may be paths, and whose values may be typed, as a TOML file would hold it."""
+    table: dict[str, Any] = {}
+    for path, value in settings.items():
+        *heads, leaf = path.split(".")
+        inner = table
+        for head in heads:
+            found = inner.get(head, {})
+            inner[head] = inner = dict(found) if isinstance(found, Mapping) else {"name": found}
+        if is_dataclass(value) and not isinstance(value, type):
+            # Only a whole run knows under which name a class is registered.
+            whole: dict[str, Any] = {path: value}
+            value = to_table(replace(RunConfig(), **whole))[path]
+        elif isinstance(value, Mapping):
+            value = _nested(value)
+        inner[leaf] = plain(tuple(value) if isinstance(value, list) else value)
+    return table
 
 
 def import_plugin(name: str) -> None:

@@ -302,6 +302,18 @@ def test_seeds_are_joined(page: Page, serve: Callable[..., str], tmp_path: Path)
     assert page.all("[data-metric='rollout/success']")
 
 
+def test_the_panel_is_never_smoothed(page: Page, serve: Callable[..., str], tmp_path: Path) -> None:
+    """And a chart's headline is the last value itself."""
+    run = view_run(tmp_path, steps=0)
+    for step, value in enumerate((0.25, 0.375, 0.414), 1):
+        run.log_metrics(step, {"eval/success": value, "rollout/success": value})
+    page.go(serve(run) + "#/curves")
+    page.until(lambda: len(page.all("[data-metric='eval/success'] circle")) == 3)
+    assert page.texts("[data-metric] h3 .num") == ["0.414", "0.414"]
+    assert page.all("[data-metric='eval/success'] .raw") == []
+    assert len(page.all("[data-metric='rollout/success'] .raw")) == 1
+
+
 def test_the_export_opens_from_the_disk(page: Page, tmp_path: Path) -> None:
     run = view_run(tmp_path)
     path = export(Library([run]), tmp_path / "out")

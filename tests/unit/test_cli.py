@@ -1,6 +1,7 @@
 """The command line: help without torch, settings, one-line errors. Whole runs are in tests/e2e."""
 
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -313,3 +314,19 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SDAR_DATA", str(tmp_path / "file" / "data"))
     assert main(["doctor"]) == 1
     assert "cannot write to" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    """Like `sdar train --dry-run | head -1`."""
+    dry = shlex.join([sys.executable, "-m", "sdar", "train", "--dry-run", "--out", str(tmp_path)])
+    command = f"{dry} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == 'name = ""'
+    assert done.stdout.splitlines()[1] in ("0", "141")
+
+
+def test_quiet_may_stand_before_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["train", "--quiet", "webshop/embedded", "--limit", "8", "--dry-run", "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert "tasks = 8\n" in capsys.readouterr().out

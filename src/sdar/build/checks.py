@@ -2,7 +2,7 @@
 
 from sdar.build.skills import needs_skills, skill_context
 from sdar.envs.base import envs
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, suggest
 from sdar.model.settings import EMBEDDED, find_model
 from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.recipe import RunConfig
@@ -30,7 +30,8 @@ def check(config: RunConfig) -> None:
             f"rollout.tasks_per_step is {config.rollout.tasks_per_step}, "
             f"and split '{split}' has {len(tasks)} tasks"
         )
-    check_panel(config)
+    if config.eval.is_on:
+        check_panel(config)
     learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
     if config.rollout.group_size == 1 and learns_from_returns:
         raise ConfigError(
@@ -63,5 +64,7 @@ def check_views(config: RunConfig) -> None:
 
 def check_panel(config: RunConfig) -> None:
     """Find what cannot work about the evaluation panel. Raises an `SdarError`."""
+    if not config.eval.is_on:
+        raise ConfigError(f"eval.panel is none: {suggest('', config.env.panels())}")
     if not len(config.panel.tasks):
         raise ConfigError(f"there are no tasks in panel '{config.panel.name}'")

@@ -11,9 +11,11 @@ from sdar.build.prompts import check_prompt, teacher_views
 from sdar.build.skills import needs_skills, skill_context
 from sdar.build.stage import Watcher, stage
 from sdar.build.warm_start import start_model
+from sdar.envs.base import envs
 from sdar.evaluation.curves import draw_learning_curve
 from sdar.model.chat import Chat
 from sdar.model.load import compute_dtype, load_tokenizer
+from sdar.objectives.base import objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
 from sdar.runs.rundir import RunDir
@@ -37,6 +39,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
         run = claim_run(config, world, resume)
         if resume is None and world.is_main:
             held.enter_context(run.hold())
+        shown.message(header(config, run))
         watcher = Watcher(shown, config, run, world)
         held.callback(watcher.close)
         with losses(world, f"go on with: sdar train --resume {run.path}"):
@@ -44,6 +47,17 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
         if world.is_main:
             draw_learning_curve(run)
     return run, done
+
+
+def header(config: RunConfig, run: RunDir) -> str:
+    """What is about to happen, and where it goes."""
+    rollout, panel = config.rollout, config.panel
+    objective, env = objectives.name_of(type(config.objective)), envs.name_of(type(config.env))
+    played = f"{len(panel.tasks)} tasks of panel {panel.name}" if config.eval.is_on else "no panel"
+    return (
+        f"{run.path}: {objective} on {env}, model {config.model.path}, {config.train.steps} steps of "
+        f"{rollout.tasks_per_step} tasks x {rollout.group_size} episodes, {played}, seed {config.train.seed}"
+    )
 
 
 def claim_run(config: RunConfig, world: World, resume: RunDir | None) -> RunDir:
@@ -75,6 +89,8 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
         export_model(learner.policy, compute_dtype(config.model), tokenizer, world, directory, card)
 
     def evaluate_step(step: int) -> dict[str, float]:
+        if not config.eval.is_on:
+            return {}
         result = play_panel(config, collector, shown, world, progress)
         if world.is_main:
             run.write_eval(step, result.to_json())

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.errors import CheckpointError, suggest
-from sdar.settings.config import Layer, read_toml
+from sdar.settings.config import Layer
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
 
 
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-"""How models on the Hugging Face hub are called: OWNER/NAME."""
+STOPPED = 130
+"""Exit status of what the user stopped: 128 + SIGINT, as of a shell."""
 IS_MAIN = os.environ.get("RANK", "0") == "0"
 """Under torchrun only the first process speaks."""
 
@@ -57,33 +56,19 @@ def configure(recipes: Sequence[Layer], flags: Layer, options: type | None = Non
     return load_config([*recipes, flags], also=also)
 
 
+SHORT = {"limit": "tasks"}
+"""Options whose setting under `eval` has another name."""
+
+
+def short(options: object, *names: str) -> Layer:
+    """The options that are short for settings under `eval`, as settings; those not given are left out."""
+    given = {SHORT.get(name, name): getattr(options, name) for name in names}
+    return Layer("--", {"eval": {name: value for name, value in given.items() if value is not None}})
+
+
 def runs_dir(flags: Layer) -> Path:
     """Where runs are looked for by name."""
     return Path(*flags.values.get("out", ["runs"]))
-
-
-def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
-    """Settings, model directory and (without its ending) place for results of what the user names."""
-    from sdar.runs.checkpoints import check_whole, complete, step_of
-    from sdar.runs.rundir import RunDir, find_run
-
-    path = Path(target)
-    if (path / "model").is_dir() and path.parent.name == "checkpoints":
-        run, checkpoint = RunDir.open(path.parent.parent), path
-    elif (path / "config.json").is_file() and not (path / "meta.json").is_file():
-        return Layer(target, {"model": {"path": target}}), path, out / "eval" / path.name
-    elif HUB_NAME.fullmatch(target) and not path.parent.is_dir() and not (out / target).exists():
-        return Layer(target, {"model": {"path": target}}), path, out / "eval" / target.replace("/", "-")
-    else:
-        run = find_run(target, out)
-        saved = {step_of(path): path for path in complete(run.checkpoints)}
-        wanted = max(saved, default=0) if step is None else step
-        if wanted not in saved:
-            advice = suggest(str(wanted), map(str, saved))
-            raise CheckpointError(f"{run.path} has no checkpoint of step {wanted}: {advice}")
-        checkpoint = saved[wanted]
-    check_whole(checkpoint)
-    return read_toml(run.config_file), checkpoint / "model", run.path / "eval" / checkpoint.name
 
 
 RECIPES = "[RECIPE ...]"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.commands.base import IS_MAIN, configure, find_model, runs_dir, say
+from sdar.commands.base import IS_MAIN, configure, runs_dir, say, short
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer, to_table
 from sdar.settings.shipped import read_recipe
@@ -31,6 +31,8 @@ class EvalOptions:
     """Checkpoint of the run, by its step; the newest by default."""
     panel: str | None = None
     """Short for --eval.panel."""
+    limit: int | None = None
+    """Short for --eval.tasks: cut the panel to about so many tasks, each kind with its share."""
     samples: int | None = None
     """Short for --eval.samples."""
     temperature: float | None = None
@@ -47,6 +49,9 @@ class EvalOptions:
     """Seconds after which a request to the endpoint is given up and tried again."""
     retries: int = 6
     """Times that a request is tried again when the endpoint is busy or does not answer."""
+
+
+SHORT_OPTIONS = ("panel", "limit", "samples", "temperature")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,11 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
 
     target, recipes = split_words(words)
     player = find_player(target, recipes, options, flags)
-    config = configure([player.settings, *recipes, short(options)], flags, EvalOptions)
+    config = configure(
+        [player.settings, *recipes, short(options, *SHORT_OPTIONS), chosen_engine(options)],
+        flags,
+        EvalOptions,
+    )
     check_panel(config)
     check_writable(player.place.parent)
     rules = ["", options.with_skills] if options.with_skills else [""]
@@ -109,6 +118,8 @@ def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, fla
         if options.with_skills:
             raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
         return Player(target, target, own, out / target, partial(play_expert, target))
+    from sdar.build.find import find_model
+
     settings, model, place = find_model(target, options.step, runs_dir(flags))
     step = model.parent.name
     name = f"step {int(step[5:])}" if model.parent.parent.name == "checkpoints" else model.name
@@ -147,18 +158,16 @@ def split_words(words: list[str]) -> tuple[str, list[Layer]]:
     return words[0], [read_recipe(word) for word in words[1:]]
 
 
-def short(options: EvalOptions) -> Layer:
-    """The options that are short for settings, as settings."""
+def chosen_engine(options: EvalOptions) -> Layer:
+    """The engine that --engine names, as a setting."""
     from sdar.rollout.engines.settings import engines
 
-    given = {name: getattr(options, name) for name in ("panel", "samples", "temperature")}
-    table: dict[str, Any] = {"eval": {name: value for name, value in given.items() if value is not None}}
-    if options.engine not in ("", ENDPOINT):
-        if options.engine not in engines:
-            advice = suggest(options.engine, [*engines, ENDPOINT])
-            raise ConfigError(f"--engine: unknown engine '{options.engine}': {advice}")
-        table["rollout"] = {"engine": {"name": options.engine}}
-    return Layer("sdar eval", table)
+    if options.engine in ("", ENDPOINT):
+        return Layer("sdar eval", {})
+    if options.engine not in engines:
+        advice = suggest(options.engine, [*engines, ENDPOINT])
+        raise ConfigError(f"--engine: unknown engine '{options.engine}': {advice}")
+    return Layer("sdar eval", {"rollout": {"engine": {"name": options.engine}}})
 
 
 def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
+from sdar.commands.base import IS_MAIN, STOPPED, NoOptions, configure, runs_dir, say, short
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_toml
 from sdar.settings.shipped import read_recipe
@@ -22,6 +22,8 @@ class TrainOptions:
     """Check everything that a start checks, print the resolved settings as TOML and stop."""
     resume: str = ""
     """Go on with this run (a path, a name, or latest) from its newest checkpoint."""
+    limit: int | None = None
+    """Short for --eval.tasks: cut the panel to about so many tasks, each kind with its share."""
 
 
 def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
@@ -38,7 +40,8 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
             raise ConfigError("--resume takes its settings from the run: give no recipe beside it")
         resumed, config = resumable(options.resume, flags)
     else:
-        resumed, config = None, configure([read_recipe(word) for word in words], flags, TrainOptions)
+        layers = [*map(read_recipe, words), short(options, "limit")]
+        resumed, config = None, configure(layers, flags, TrainOptions)
     check_plugins(config, flags)
     check(config)
     if options.dry_run:
@@ -62,7 +65,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     if done < config.train.steps:
         say(f"stopped after step {done} of {config.train.steps}; go on with: sdar train --resume {run.path}")
     say(str(run.path))
-    return 0
+    return STOPPED if done < config.train.steps else 0
 
 
 def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:

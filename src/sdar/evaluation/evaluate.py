@@ -12,13 +12,16 @@ from sdar.types import Group
 
 T = TypeVar("T")
 
+NO_PANEL = "none"
+"""The name that stands for no panel."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """How the policy is evaluated."""
 
     panel: str = ""
-    """Fixed panel of tasks; empty: the environment's first one."""
+    """Fixed panel of tasks; empty: the environment's first one; none: a run plays no panel."""
     tasks: int = 0
     """Cut the panel to about so many tasks, each kind with its share; 0 is the whole panel."""
     samples: int = 1
@@ -27,6 +30,11 @@ class EvalConfig:
     """Of the sampling; 0 is greedy."""
     seed: int = 0
     """Decides the sampling, together with task, episode and turn."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a run plays a panel."""
+        return self.panel != NO_PANEL
 
     def __post_init__(self) -> None:
         check_least(self, "eval", samples=1, tasks=0, temperature=0, seed=0)

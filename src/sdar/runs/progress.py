@@ -5,12 +5,14 @@ All three take the same calls as `sdar.trainer.loop.Progress`.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 QUIET_S = 10.0
 """Seconds between two plain lines of the same phase."""
 
@@ -97,10 +99,20 @@ Display = Silent | Lines | Live
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Within the block nothing is shown of what goes on."""
+    before = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(before)
+
+
+@contextmanager
 def display(steps: int, *, main: bool = True, console: Console | None = None) -> Iterator[Display]:
-    """What fits the place: bars for a terminal, lines for a file or a pipe, nothing unless `main`."""
+    """Bars for a terminal, lines for a file or a pipe, nothing unless `main` and nothing `quietly`."""
     console = console or Console(stderr=True)
-    if not main:
+    if not main or _QUIET.get():
         yield Silent()
     elif not console.is_terminal:
         yield Lines(console, steps)

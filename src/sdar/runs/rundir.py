@@ -200,6 +200,21 @@ class RunDir:
         """The fixed panel's result at a step."""
         return self.path / "eval" / f"step-{step:06d}.json"
 
+    def metrics(self) -> list[dict[str, float]]:
+        """The metrics of every step, one record each: `pandas.DataFrame(run.metrics())` is a table."""
+        return read_metrics(self)
+
+    def episodes(self) -> list[dict[str, Any]]:
+        """One record for every training episode, as `sdar.runs.records.episode_record`, with its `step`.
+
+        What the environment measured has columns of its own, such as `metrics/score`.
+        """
+        records = ((record, record.pop("metrics", {})) for record in read_episodes(self))
+        return [
+            record | {f"metrics/{name}": value for name, value in measured.items()}
+            for record, measured in records
+        ]
+
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line; it is on its way to the disk when this returns."""
         with storing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdar.commands.base import find_model
+from sdar.build.find import find_model
 from sdar.errors import CheckpointError
 
 

@@ -28,7 +28,7 @@ export function chart(title, series, span, height) {
   if (!drawn.length) return node;
   const smoothed = drawn.map((each) => smooth(each.x, each.y, span));
   const say = (text, numbers) => fill(value, text, numbers.map((number, i) => el(`b.line-${drawn[i].line % 8}`, {}, ` ${number}`)));
-  const last = smoothed.map((values) => short(values.at(-1)));
+  const last = drawn.map((each) => short(each.y.at(-1)));
   say("", last);
   const all = drawn.flatMap((each, i) => [...each.y, ...smoothed[i], ...(each.low ?? []), ...(each.high ?? [])]);
   const [x0, x1] = extent(drawn.flatMap((each) => each.x));

@@ -56,7 +56,7 @@ export class CurvesPage {
     fill(this.body, [...sections].flatMap(([section, metrics]) => [
       el("h2", {}, section),
       el(section === OVERVIEW ? "div.grid.big" : "div.grid", {}, metrics.map((name) => lazily(() => (
-        chart(name, shown.map((each) => points(each, name, names)), this.span, section === OVERVIEW ? 210 : 150)
+        chart(name, shown.map((each) => points(each, name, names)), name.startsWith("eval/") ? 1 : this.span, section === OVERVIEW ? 210 : 150)
       )))),
     ]), wanted.length ? "" : el("div.empty", {}, names.size ? "No metric has this name." : "No metrics yet. They appear after the first step."));
   }
@@ -76,7 +76,7 @@ export class CurvesPage {
 
 // A run by its name and the settings that tell it from the others.
 function labelOf(run) {
-  const differs = Object.entries(run.differs).slice(0, 4).map(([name, value]) => `${name} ${value}`);
+  const differs = Object.entries(run.differs).filter(([, value]) => value !== null).slice(0, 4).map(([name, value]) => `${name} ${value}`);
   return differs.length ? `${run.name} (${differs.join(", ")})` : run.name;
 }
 
@@ -84,7 +84,7 @@ function joinSeeds(runs) {
   const groups = new Map();
   for (const run of runs) groups.set(run.group, [...(groups.get(run.group) ?? []), run]);
   return [...groups.values()].map((members, line) => {
-    const differs = Object.entries(members[0].differs).filter(([name]) => name !== "train.seed").map(([name, value]) => `${name} ${value}`);
+    const differs = Object.entries(members[0].differs).filter(([name, value]) => name !== "train.seed" && value !== null).map(([name, value]) => `${name} ${value}`);
     const label = differs.join(", ") || members[0].name;
     return { label: `${label}, ${members.length} ${members.length === 1 ? "seed" : "seeds"}`, line, runs: members };
   });
