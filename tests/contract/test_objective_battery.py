@@ -323,3 +323,19 @@ def test_a_plugin_without_an_oracle_gets_a_warning_and_no_pass() -> None:
     assert report.passed
     warned = {finding.check for finding in report if finding.status is Status.WARN}
     assert warned == {"oracle", "credit oracle", "documented"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raises(GRPO):
+    """A bug in the user's code. Source: none. Differences: all."""
+
+    def loss(self, x: LossInputs) -> LossOutput:
+        raise ZeroDivisionError("of mine")
+
+
+def test_an_objective_that_raises_fails_with_the_cause() -> None:
+    report = examine(Raises(), oracles["grpo"])
+    finite = report[0]
+    assert (finite.check, finite.status) == ("finite", Status.FAIL)
+    assert finite.detail.startswith("ZeroDivisionError: of mine (test_objective_battery.py:")
+    assert "oracle" in report.failures

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
 from sdar.types import Message, Observation, Step, Task
 
@@ -196,9 +197,9 @@ class EnvSpec(ABC):
         """Names of the scripted experts."""
         return ()
 
-    @abstractmethod
     def expert(self, name: str, env: Env, task: Task, seed: int, noise: float = 0.0) -> Expert:
         """An expert for one episode of `env`, already reset to `task`; with probability `noise` it errs."""
+        raise ConfigError(f"{type(self).__name__} has no expert '{name}': it has no experts")
 
 
 envs: Registry[type[EnvSpec]] = Registry(

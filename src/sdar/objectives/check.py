@@ -7,9 +7,12 @@ Without an oracle the report carries a warning, not a pass.
 """
 
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,15 +95,30 @@ def examine(
     """Run the battery on an objective."""
     findings = []
     for name, check in CHECKS.items():
-        reason = next(check(objective), "")
-        findings.append(Finding(name, Status.FAIL if reason else Status.PASS, reason))
-    findings.append(_check_oracle(objective, oracle))
+        findings.append(_guarded(name, partial(_first_reason, name, check, objective)))
+    findings.append(_guarded("oracle", partial(_check_oracle, objective, oracle)))
     if type(objective).credit is not Objective.credit:
-        findings.append(_check_credit_oracle(objective, credit_oracle))
+        found = _guarded("credit oracle", partial(_check_credit_oracle, objective, credit_oracle))
+        findings.append(found)
     missing = [word for word in ("Source:", "Differences") if word not in (type(objective).__doc__ or "")]
     status = Status.WARN if missing else Status.PASS
     findings.append(Finding("documented", status, f"the docstring lacks {missing}" if missing else ""))
     return Report(findings)
+
+
+def _first_reason(name: str, check: Callable[[Objective], Iterator[str]], objective: Objective) -> Finding:
+    reason = next(check(objective), "")
+    return Finding(name, Status.FAIL if reason else Status.PASS, reason)
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    """What the check found; that the objective's own code raises is a finding too."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - the rule under test
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Finding(name, Status.FAIL, f"{said} ({Path(place.filename).name}:{place.lineno})")
 
 
 def measure(objective: Objective, x: LossInputs) -> Measured:

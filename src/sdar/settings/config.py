@@ -123,6 +123,10 @@ def load(schema: type[T], layers: Sequence[Layer], *, also: Sequence[str] = ()) 
 def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
     """Merge `tables`, all for the dataclass `hint` at `path`, over `base` (None: the class's defaults)."""
     schema, base, tables = _choose(hint, base, tables, path)
+    if missing := getattr(schema, "__abstractmethods__", None):
+        raise ConfigError(
+            f"class {schema.__name__} lacks {', '.join(sorted(missing))}, which all of its kind have"
+        )
     known = _fields(schema)
     for layer, table in tables:
         for key in table:

@@ -5,9 +5,10 @@ from random import Random
 
 import pytest
 
-from sdar.envs.base import Panel
+from sdar.envs.base import EnvSpec, Panel
 from sdar.envs.check import EnvCheckError, check_env, find_problems
 from sdar.envs.toy import ToyEnv, ToySpec
+from sdar.errors import ConfigError
 from sdar.types import Observation, Task
 
 
@@ -122,3 +123,14 @@ def test_rewards_that_are_no_finite_numbers_are_found(reward, monkeypatch):
     with pytest.raises(EnvCheckError, match=f"reward {reward!r} is not a finite number") as found:
         check_env(ToySpec())
     assert "plays it differently" not in str(found.value)
+
+
+def test_experts_are_optional() -> None:
+    class Alone(ToySpec):
+        experts = EnvSpec.experts
+        expert = EnvSpec.expert
+
+    spec = Alone()
+    assert spec.experts() == ()
+    with pytest.raises(ConfigError, match="Alone has no expert 'walker': it has no experts"):
+        spec.expert("walker", spec.make(), spec.tasks("train")[0], 0)

@@ -245,3 +245,21 @@ def test_fingerprint_follows_the_values() -> None:
     assert fingerprint(Schema()) == fingerprint(Schema())
     assert fingerprint(Schema()) != fingerprint(Schema(seed=1))
     assert fingerprint(Schema()) != fingerprint(Schema(shape=Box()))
+
+
+def test_a_class_without_its_methods_is_one_line() -> None:
+    from sdar.envs.base import EnvSpec, envs
+    from sdar.recipe import RunConfig
+
+    @envs.register("unfinished")
+    class Unfinished(EnvSpec):
+        pass
+
+    try:
+        layer = Layer("a.toml", {"env": {"name": "unfinished"}})
+        with pytest.raises(
+            ConfigError, match=r"^class Unfinished lacks make, panel, panels, prompts, splits, tasks"
+        ):
+            load(RunConfig, [layer])
+    finally:
+        del envs._table["unfinished"]
