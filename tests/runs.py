@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
 
-from sdar.envs.base import Env
+from sdar.envs.base import Env, EnvSpec
 from sdar.envs.toy import ToyEnv, ToySpec
 from sdar.model.chat import Chat
 from sdar.model.load import add_lora
@@ -95,6 +95,7 @@ def tiny_trainer(
     teacher: TeacherConfig | None = None,
     retrieval: Retrieval | None = None,
     views: tuple[str, ...] = (),
+    spec: EnvSpec | None = None,
     lora: int = 0,
     dtype: torch.dtype = torch.float32,
     **train: Any,
@@ -103,7 +104,7 @@ def tiny_trainer(
     objective = objective or SDAR(coef=0.1)
     rollout = rollout or RolloutConfig(tasks_per_step=4, group_size=2, max_tokens=6)
     optim = optim or OptimConfig(lr=1e-2, mini_batch=4, micro_tokens=200, warmup_steps=2)
-    chat, spec = Chat(tiny_tokenizer()), LooseSpec(max_turns=4)
+    chat, spec = Chat(tiny_tokenizer()), spec or LooseSpec(max_turns=4)
     engine = HFEngine(tiny_model(), stop_ids=chat.stop_ids)
     policy = Policy(add_lora(tiny_model(), ModelConfig(lora_rank=lora)) if lora else tiny_model())
     reference = Weights.frozen(policy)
@@ -119,7 +120,7 @@ def tiny_trainer(
     collector = Collector(spec, engine, chat, rollout)
 
     def evaluate(step: int) -> dict[str, float]:
-        groups = collector.collect(spec.panel("held_out").tasks, 1, seed=0)
+        groups = collector.collect(spec.panel(spec.panels()[0]).tasks[:2], 1, seed=0)
         return {"eval/entropy": rollout_metrics(groups)["rollout/entropy"]}
 
     if world.is_main and not path.exists():
@@ -129,7 +130,7 @@ def tiny_trainer(
     return Trainer(
         config=TrainConfig(steps=steps, eval_every=2, **train),
         advantage=AdvantageConfig(),
-        tasks=spec.tasks("train"),
+        tasks=spec.tasks(spec.splits()[0]),
         collector=collector,
         engine=engine,
         chat=chat,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.runs import tiny_trainer
 
+from sdar.envs.base import envs
 from sdar.objectives import StepInputs, Stream, objectives
 from sdar.objectives.adrs import ADRS
 from sdar.objectives.agent_opsd import AgentOPSD, beliefs
@@ -25,6 +26,7 @@ from sdar.ops.turns import turn_average
 from sdar.rollout.settings import RolloutConfig
 from sdar.runs.rundir import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
+from sdar.trainer.settings import OptimConfig
 from sdar.types import ContextMode
 
 SHOWN = {"pcsd": "gate_mean", "adrs": "trust_mean"}
@@ -37,6 +39,25 @@ def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
     metrics = read_metrics(trainer.run)[-1]
     assert metrics["optim/skipped"] == 0
     assert f"{name.replace('-', '_')}/{SHOWN.get(name, 'weight_mean')}" in metrics
+
+
+@pytest.mark.parametrize("env", ["alfworld", "search_qa", "webshop"])
+@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs"])
+def test_it_trains_on_every_environment(name: str, env: str, world: World, tmp_path: Path) -> None:
+    """Two steps of two episodes of two turns; views that need a success find none and give no teacher."""
+    trainer = tiny_trainer(
+        tmp_path / "run",
+        world,
+        steps=2,
+        objective=objectives[name](),
+        rollout=RolloutConfig(tasks_per_step=1, group_size=2, max_tokens=4, context=ContextMode.WINDOW),
+        optim=OptimConfig(lr=1e-3, micro_tokens=8192),
+        spec=envs[env](max_turns=2),
+    )
+    assert trainer.train() == 2
+    metrics = read_metrics(trainer.run)[-1]
+    assert metrics["optim/skipped"] == 0
+    assert math.isfinite(metrics["objective/loss"])
 
 
 @pytest.mark.parametrize(
