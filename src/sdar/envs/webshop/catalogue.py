@@ -9,8 +9,10 @@ A data directory holds
 """
 
 import json
+import logging
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar.envs.webshop.nouns import NOUN_TABLE, guess_nouns
 from sdar.errors import DataError
+from sdar.text.unicode import well_formed
 
 if TYPE_CHECKING:
     from sdar.envs.webshop.search import Index
@@ -32,6 +35,7 @@ NO_ATTRIBUTES = ("DUMMY_ATTR",)
 """Attributes of a product that the second file does not know."""
 
 _LONG = 500
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,50 +133,133 @@ def open_catalogue(directory: Path, limit: int = 0) -> Catalogue:
     extra = _read(directory, f"items_ins_v2{suffix}.json", "items_ins_v2_*.json", dict)
     human = _optional(directory, "items_human_ins*.json")
     nouns = _optional(directory, NOUN_TABLE)
-    try:
-        return Catalogue(list(read_products(items[:limit] if limit else items, extra, human, nouns)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{directory} does not hold WebShop's product files: {error!r}") from error
+    left_out: list[str] = []
+    products = list(read_products(items[:limit] if limit else items, extra, human, nouns, left_out))
+    if not products:
+        why = left_out[0] if left_out else "there is no product in them"
+        raise DataError(f"{directory} does not hold WebShop's product files: {why}")
+    if left_out:
+        _LOG.warning("%s: %d products cannot be used: %s", directory, len(left_out), named(left_out))
+    return Catalogue(products)
+
+
+def named(faults: Sequence[str]) -> str:
+    """The first three of a list of faults, and how many more there are.
+
+    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
+    ('a; b', 'a; b; c; and 2 more')
+    """
+    more = [f"and {len(faults) - 3} more"] if len(faults) > 3 else []
+    return "; ".join([*faults[:3], *more])
 
 
 def read_products(
-    items: Iterable[Mapping[str, Any]],
+    items: Iterable[Any],
     extra: Mapping[str, Any],
     human: Mapping[str, Any] | None = None,
-    nouns: Mapping[str, Sequence[str]] | None = None,
-) -> Iterable[Product]:
-    """Products from the content of the official files, without those of an impossible or a repeated asin."""
+    nouns: Mapping[str, Any] | None = None,
+    left_out: list[str] | None = None,
+) -> Iterator[Product]:
+    """Products from the content of the official files, without those of an impossible or a repeated asin.
+
+    One that cannot be used is left out too, and `left_out` gets a sentence that names it and its field.
+    """
     seen = set()
-    for item in items:
-        asin = item["asin"]
-        if asin == "nan" or len(asin) > 10 or asin in seen:
+    for number, item in enumerate(items, 1):
+        name = f"product {number}"
+        try:
+            row = _Row(item)
+            asin = row.text("asin")
+            if asin == "nan" or len(asin) > 10 or asin in seen:
+                continue
+            name = f"product {number} ({asin})"
+            product = _product(row, asin, extra.get(asin, {}), (human or {}).get(asin, []), nouns or {})
+        except _Unusable as fault:
+            if left_out is not None:
+                left_out.append(f"{name}: {fault}")
             continue
         seen.add(asin)
-        bullets = item["small_description"]
-        more = extra.get(asin, {})
-        text = more.get("instruction")
-        yield Product(
-            asin=asin,
-            title=item["name"],
-            description=item["full_description"] or "",
-            bullets=tuple(bullets) if isinstance(bullets, list) else (bullets,),
-            prices=_prices(item.get("pricing") or ""),
-            options=_options(item["customization_options"] or {}),
-            attributes=tuple(more.get("attributes", NO_ATTRIBUTES)),
-            kind=item["category"],
-            query=item["query"].lower().strip(),
-            path=frozenset(part.strip() for part in item["product_category"].split(BELOW)),
-            instruction=Instruction(text, tuple(more["instruction_attributes"])) if text else None,
-            human=tuple(
-                Instruction(
-                    said["instruction"],
-                    tuple(said["instruction_attributes"]),
-                    tuple(said["instruction_options"]),
-                )
-                for said in (human or {}).get(asin, ())
-            ),
-            tagged=tuple(nouns[item["name"]]) if nouns and item["name"] in nouns else None,
-        )
+        yield product
+
+
+class _Unusable(ValueError):
+    """A field is not what it should be."""
+
+
+class _Row:
+    """An object of the files, whose fields are read by the kind that they must have."""
+
+    def __init__(self, content: Any) -> None:
+        if not isinstance(content, dict):
+            raise _Unusable(f"{_brief(content)} is not an object")
+        self._content = content
+
+    def __contains__(self, field: str) -> bool:
+        return self._content.get(field) is not None
+
+    def given(self, field: str) -> Any:
+        """What stands in a field that must be there."""
+        if field not in self._content:
+            raise _Unusable(f"{field} is missing")
+        return self._content[field]
+
+    def text(self, field: str, empty: bool = False) -> str:
+        """A text; `empty`: null stands for an empty one."""
+        value = self.given(field)
+        return _text(field, "" if empty and value is None else value)
+
+    def texts(self, field: str) -> tuple[str, ...]:
+        """A list of texts."""
+        return _texts(field, self.given(field))
+
+
+def _product(row: _Row, asin: str, more: Any, said: Any, nouns: Mapping[str, Any]) -> Product:
+    """A product from its row, its attributes (`more`), what people said of it, and the nouns of titles."""
+    title, bullets, about = row.text("name"), row.given("small_description"), _Row(more)
+    asked = about.text("instruction") if "instruction" in about else ""
+    return Product(
+        asin=asin,
+        title=title,
+        description=row.text("full_description", empty=True),
+        bullets=_texts("small_description", bullets if isinstance(bullets, list) else [bullets]),
+        prices=_prices(row.text("pricing") if "pricing" in row else ""),
+        options=_options(row.given("customization_options") or {}),
+        attributes=about.texts("attributes") if "attributes" in about else NO_ATTRIBUTES,
+        kind=row.text("category"),
+        query=row.text("query").lower().strip(),
+        path=frozenset(part.strip() for part in row.text("product_category").split(BELOW)),
+        instruction=Instruction(asked, about.texts("instruction_attributes")) if asked else None,
+        human=tuple(_said(_Row(one)) for one in _list("human instructions", said)),
+        tagged=_texts(NOUN_TABLE, nouns[title]) if title in nouns else None,
+    )
+
+
+def _said(row: _Row) -> Instruction:
+    options = row.texts("instruction_options")
+    return Instruction(row.text("instruction"), row.texts("instruction_attributes"), options)
+
+
+def _text(field: str, value: Any) -> str:
+    """A text, with lone surrogates replaced: no tokenizer takes them."""
+    if not isinstance(value, str):
+        raise _Unusable(f"{field} is {_brief(value)}, not a text")
+    return well_formed(value)
+
+
+def _list(field: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Unusable(f"{field} is {_brief(value)}, not a list")
+    return value
+
+
+def _texts(field: str, value: Any) -> tuple[str, ...]:
+    return tuple(_text(f"an entry of {field}", one) for one in _list(field, value))
+
+
+def _brief(value: Any) -> str:
+    """A value of a file in few characters, as JSON has it."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _optional(directory: Path, pattern: str) -> dict[str, Any]:
@@ -183,16 +270,29 @@ def _optional(directory: Path, pattern: str) -> dict[str, Any]:
 
 def _prices(tag: str) -> tuple[float, ...]:
     """One price, or the first two of several; the default where there is none."""
-    prices = tuple(float(re.sub(r"[^\d.]", "", part)) for part in tag.split("$")[1:])
+    digits = [re.sub(r"[^\d.]", "", part) for part in tag.split("$")[1:]]
+    try:
+        prices = tuple(float(number) for number in digits)
+    except ValueError:
+        prices = (math.nan,)
+    if not all(math.isfinite(price) for price in prices):
+        raise _Unusable(f"pricing is {_brief(tag)}, which is not a price")
     return prices[:2] or (NO_PRICE,)
 
 
-def _options(customization: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {
-        name.lower(): tuple(value["value"].strip().replace("/", " | ").lower() for value in values)
-        for name, values in customization.items()
-        if values is not None
-    }
+def _options(customization: Any) -> dict[str, tuple[str, ...]]:
+    """Options by name; a null for their values means that there are none."""
+    if not isinstance(customization, dict):
+        raise _Unusable(f"customization_options is {_brief(customization)}, not an object")
+    options = {}
+    for name, values in customization.items():
+        if values is not None:
+            field = f"customization_options, {name}"
+            texts = (_text(field, _Row(value).given("value")) for value in _list(field, values))
+            options[_text(field, name).lower()] = tuple(
+                text.strip().replace("/", " | ").lower() for text in texts
+            )
+    return options
 
 
 def _read(directory: Path, name: str, pattern: str, kind: type) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from sdar.envs.prompting import CompactFrame, FullFrame, parse_tagged
 from sdar.envs.webshop.pages import SEPARATOR
 from sdar.envs.webshop.reading import View, Wish, visible
-from sdar.envs.webshop.session import read_action
+from sdar.envs.webshop.session import read_action, read_click
 from sdar.types import Message, Observation
 
 Parser = Callable[[str, Collection[str]], tuple[str, bool]]
@@ -70,7 +70,8 @@ class CompactPrompts(CompactFrame):
 
     def answer(self, action: str) -> str:
         """The action without its brackets."""
-        verb, argument = read_action(action)
+        name = read_click(action)
+        verb, argument = ("click", name) if name else read_action(action)
         return f"{verb} {argument}" if argument else action
 
 

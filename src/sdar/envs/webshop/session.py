@@ -6,7 +6,8 @@ choices.
 
 With `OFFICIAL` semantics a search that starts with `<r>` gives random products, `<c>` a department and
 `<q>` the products of a search term, as the official code has it for its authors; `<a>`, on which that code
-fails, finds nothing. With `CLEAN` semantics these are words like any others.
+fails, finds nothing; and a name with a bracket may not be found, though its page shows it. With `CLEAN`
+semantics these are words like any others, and whatever a page shows can be clicked.
 """
 
 from enum import StrEnum
@@ -60,6 +61,9 @@ class Session:
 
     def act(self, action: str) -> bool:
         """Do what an action says; whether it did anything."""
+        name = read_click(action).lower()
+        if self._semantics is Semantics.CLEAN and name in self.page.buttons:
+            return self._click(name)
         verb, argument = read_action(action)
         if verb == "search" and argument:
             self._look_for(argument.lower())
@@ -149,3 +153,12 @@ def read_action(text: str) -> tuple[str, str]:
     end = line.rfind("]")
     start = line.rfind("[", 1, end - 1) if end > 2 else -1
     return (line[:start], line[start + 1 : end]) if start > 0 else (text, "")
+
+
+def read_click(text: str) -> str:
+    """What stands in `click[...]`, brackets and all, as a page offers it; nothing where it is no click.
+
+    >>> read_click("click[large [xl]]"), read_click("click[a] now"), read_click("search[a]")
+    ('large [xl]', '', '')
+    """
+    return text[len("click[") : -1] if text.startswith("click[") and text.endswith("]") else ""

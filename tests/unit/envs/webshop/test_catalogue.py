@@ -86,3 +86,60 @@ def test_bad_files(tmp_path, name, content, message):
     (tmp_path / name).unlink() if content is None else (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
         open_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": None}, "product 2 (B1): name is null, not a text"),
+        ({"small_description": None}, "product 2 (B1): an entry of small_description is null, not a text"),
+        ({"small_description": ["soft", None]}, "an entry of small_description is null"),
+        ({"pricing": "$"}, 'product 2 (B1): pricing is "$", which is not a price'),
+        ({"pricing": "$1.299.00"}, 'pricing is "$1.299.00"'),
+        ({"pricing": "$" + "9" * 400}, "9..., which is not a price"),
+        ({"pricing": 10.99}, "pricing is 10.99, not a text"),
+        ({"customization_options": {"Size": [{"value": None}]}}, "customization_options, Size is null"),
+        ({"customization_options": {"Size": ["s"]}}, '"s" is not an object'),
+        ({"customization_options": ["s"]}, 'customization_options is ["s"], not an object'),
+        ({"query": None}, "product 2 (B1): query is null"),
+        ({"asin": 17}, "product 2: asin is 17, not a text"),
+    ],
+)
+def test_a_product_that_cannot_be_used_is_left_out_and_named(tmp_path, caplog, changes, fault):
+    write(tmp_path, [item("B0", "good"), item("B1", "bad") | changes, item("B2", "good")])
+    assert [product.asin for product in open_catalogue(tmp_path).products] == ["B0", "B2"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}: 1 products cannot be used: product 2")
+    assert fault in line
+
+
+@pytest.mark.parametrize(
+    "field", ["asin", "name", "full_description", "small_description", "category", "query"]
+)
+def test_a_missing_field_is_named(field):
+    bad = {name: value for name, value in item("B1", "bad").items() if name != field}
+    faults = []
+    assert not list(read_products([bad], {}, left_out=faults))
+    assert faults == [f"product 1{'' if field == 'asin' else ' (B1)'}: {field} is missing"]
+
+
+def test_bad_attributes_and_instructions_are_of_a_product_too(tmp_path, caplog):
+    people = {"B0LAMP0001": [{"instruction": "a lamp", "instruction_attributes": None}]}
+    (tmp_path / "items_human_ins.json").write_text(json.dumps(people))
+    write(tmp_path, extra=EXTRA | {"B0SHIRT002": {"attributes": "slim fit"}, "B0MOWER001": []})
+    assert [product.asin for product in open_catalogue(tmp_path).products] == ["B0SHIRT001", "B0LAMP0002"]
+    assert caplog.messages == [
+        f"{tmp_path}: 3 products cannot be used: "
+        'product 2 (B0SHIRT002): attributes is "slim fit", not a list; '
+        "product 3 (B0LAMP0001): instruction_options is missing; "
+        "product 5 (B0MOWER001): [] is not an object"
+    ]
+
+
+def test_a_bad_product_does_not_hide_a_good_one_of_its_asin():
+    assert [p.title for p in read_products([item("B1", "x", "$"), item("B1", "y")], {})] == ["y"]
+
+
+def test_half_a_character_is_replaced():
+    (product,) = read_products([item("B1", "hat \ud83d", options={"Size": ["\udc00"]})], {})
+    assert (product.title, product.options) == ("hat \ufffd", {"size": ("\ufffd",)})

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.envs.webshop.shops import small_shop
+from tests.unit.envs.webshop.shops import EXTRA, HUMAN, ITEMS, item, small_shop
 
-from sdar.envs.webshop.catalogue import Catalogue
+from sdar.envs.webshop.catalogue import Catalogue, read_products
 from sdar.envs.webshop.generate import open_generated
 from sdar.envs.webshop.goals import Goals
 from sdar.envs.webshop.pages import detail_page
+from sdar.envs.webshop.prompts import CompactPrompts, parse_bare, parse_strict
 from sdar.envs.webshop.reward import Semantics
 from sdar.envs.webshop.session import Place, Session, read_action
 
@@ -157,3 +158,21 @@ def test_special_searches_are_official_only():
 )
 def test_reading_actions(text, action):
     assert read_action(text) == action
+
+
+@pytest.mark.parametrize("name", ["large [xl]", "[s", "x]", "us [m] [l", "a\nb"])
+def test_what_a_page_offers_can_be_clicked(name):
+    hat = item("B0HAT00001", "Hat", options={"Size": [name]})
+    session = visit(Catalogue(list(read_products([*ITEMS, hat], EXTRA, HUMAN))))
+    go(session, "search[hat]", "click[b0hat00001]")
+    assert name in session.page.buttons
+    assert session.act(f"click[{name.upper()}]")
+    assert session.chosen == {"size": name}
+    assert not session.act(f"click[{name}!]")
+
+
+def test_an_option_with_brackets_in_an_answer():
+    offered = ["click[large [xl]]"]
+    assert CompactPrompts().answer(offered[0]) == "click large [xl]"
+    assert parse_bare("click large [xl]", offered) == (offered[0], True)
+    assert parse_strict("<think>x</think><action>click[Large [XL]]</action>", offered) == (offered[0], True)
