@@ -12,14 +12,22 @@ from sdar.build.skills import skill_context
 from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.search_qa.http import Dialect, HttpConfig
 from sdar.envs.search_qa.spec import SearchQASpec
+from sdar.envs.webshop.reward import Semantics
+from sdar.envs.webshop.spec import WebshopSpec
 from sdar.errors import ConfigError, DataError, SdarError
+from sdar.objectives.base import PolicyGradient
+from sdar.objectives.grpo import GRPO
 from sdar.objectives.opsd import OPSD
+from sdar.objectives.rlsd import RLSD
 from sdar.objectives.sdar import SDAR
+from sdar.objectives.skill_grpo import SkillGRPO
+from sdar.objectives.skill_sd import SkillSD
 from sdar.recipe import RunConfig, load_config
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
+from sdar.settings import schedules
 from sdar.settings.config import Layer, fingerprint, load, read_toml, to_table
-from sdar.settings.shipped import PACKAGE
+from sdar.settings.shipped import PACKAGE, read_recipe
 
 RECIPES = PACKAGE / "recipes"
 FILES = sorted(RECIPES.rglob("*.toml"))
@@ -56,6 +64,8 @@ PUBLISHED = {
     "search_qa": (4, 4, 128, 256, 0.001, 0.01, 0.0, 15, 1.0),
 }
 """The table of arXiv 2605.15155."""
+MICRO_SAMPLES = {"alfworld": 32, "webshop": 8, "search_qa": 16}
+"""Samples in a forward pass on each of its GPUs, as in its scripts."""
 MODELS = {
     "qwen2.5-3b": "Qwen/Qwen2.5-3B-Instruct",
     "qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct",
@@ -77,15 +87,19 @@ def test_published_runs(env: str, model: str, objective: str) -> None:
     run = to_table(load_config([*map(read_toml, files), chosen]))
     turns, history, tasks, mini_batch, kl, penalty, temperature, warmup, reward = PUBLISHED[env]
     expected = {
-        "train": {"steps": 150, "eval_every": 5},
+        "train": {"steps": 150, "eval_every": 5, "old_logps": "recompute"},
         "env": {"name": env, "max_turns": turns, "prompt": "full", "reward": reward},
         "skills": {"bank": env, "retrieval": "by-kind", "detail": "full"},
         "rollout": {
             "context": "window", "history": history, "tasks_per_step": tasks, "group_size": 8,
             "temperature": 1.0, "max_tokens": 512,
         },
-        "advantage": {"estimator": "group-std", "invalid_penalty": penalty},
-        "optim": {"lr": 1e-6, "mini_batch": mini_batch, "warmup_steps": warmup, "schedule": "constant"},
+        "advantage": {"estimator": "group-std", "statistics": "turn", "invalid_penalty": penalty},
+        "optim": {
+            "lr": 1e-6, "mini_batch": mini_batch, "warmup_steps": warmup, "schedule": "constant",
+            "weight_decay": 0.01, "order": "environment", "micro_samples": MICRO_SAMPLES[env],
+            "warmup_from_zero": bool(warmup), "max_grad_norm": 1.0,
+        },
         "eval": {"temperature": temperature},
         "model": {"path": MODELS[model], "dtype": "bfloat16"},
         "objective": {"name": objective} | COEFS[objective],
@@ -95,22 +109,40 @@ def test_published_runs(env: str, model: str, objective: str) -> None:
     assert_within(expected, run)
 
 
+ROWS: dict[str, PolicyGradient] = {
+    "grpo": GRPO(),
+    "sdar": SDAR(coef=0.01, beta=5.0),
+    "opsd": SDAR(coef=0.01, beta=5.0, pg_coef=0.0),
+    "grpo-opsd": SDAR(coef=0.01, beta=0.0),
+    "rlsd": RLSD(lam="linear:0.495:0@0:99", eps=0.2),
+    "skill-sd": SkillSD(coef=0.001),
+    "skill-grpo": SkillGRPO(),
+}
+"""What the published code computes under these names, but for the KL coefficient of the environment."""
+
+
 @pytest.mark.parametrize("env", PUBLISHED)
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("sdar", {}),
-        ("opsd", {"pg_coef": 0.0}),
-        ("grpo-opsd", {"beta": 0.0}),
-    ],
-)
-def test_what_the_published_code_computes(env: str, name: str, settings: dict[str, float]) -> None:
-    files = [RECIPES / env / "published.toml", RECIPES / "objectives" / f"{name}-published.toml"]
-    config = load_config([read_toml(file) for file in files])
-    kl = PUBLISHED[env][4]
-    base = SDAR(coef=0.01, beta=5.0, kl_coef=kl, reduction="micro-batch-mean")
-    assert config.objective == replace(base, **settings)  # type: ignore[arg-type]
+@pytest.mark.parametrize("row", ROWS)
+def test_what_the_published_code_computes(env: str, row: str) -> None:
+    config = load_config([read_recipe(f"{env}/published"), read_recipe(f"{row}-published")])
+    assert config.objective == replace(ROWS[row], kl_coef=PUBLISHED[env][4], reduction="micro-batch-mean")
     assert config.advantage.statistics == "turn"
+
+
+def test_every_row_of_the_paper_has_a_recipe() -> None:
+    assert {path.stem for path in (RECIPES / "objectives").iterdir()} == {f"{row}-published" for row in ROWS}
+
+
+def test_the_published_decay_of_rlsd_counts_steps_from_one() -> None:
+    lam = schedules.parse(read_recipe("rlsd-published").values["objective"]["lam"])
+    for step in (1, 2, 50, 99, 100, 150):
+        assert lam.at(step - 1, 150) == pytest.approx(0.5 * max(0.0, 1 - step / 100), abs=1e-12)
+
+
+def test_webshop_as_published() -> None:
+    env = load_config([read_recipe("webshop/published")]).env
+    assert isinstance(env, WebshopSpec)
+    assert env.semantics is Semantics.OFFICIAL
 
 
 def test_search_qa_as_published() -> None:

@@ -86,6 +86,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         least = {"lr": 0, "weight_decay": 0, "max_grad_norm": 0, "mini_batch": 0, "warmup_steps": 0}
         check_least(self, "optim", **least, micro_samples=0, micro_tokens=1)
+        if self.warmup_from_zero and not self.warmup_steps:
+            raise ConfigError("optim.warmup_from_zero counts the steps of a warm-up: set optim.warmup_steps")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas must be at least 0 and below 1, not {self.betas}")
 

@@ -215,7 +215,6 @@ def test_learning_rate() -> None:
     assert [constant.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.25, 0.5, 1.0, 1.0, 1.0]
     published = OptimConfig(lr=1.0, warmup_steps=4, warmup_from_zero=True)
     assert [published.lr_at(step, 8) for step in (1, 2, 4, 5, 8)] == [0.0, 0.25, 0.75, 1.0, 1.0]
-    assert OptimConfig(lr=1.0, warmup_from_zero=True).lr_at(1, 8) == 1.0
     linear = OptimConfig(lr=1.0, warmup_steps=4, schedule=Shape.LINEAR)
     assert [linear.lr_at(step, 8) for step in (4, 5, 6, 8)] == [1.0, 1.0, 0.75, 0.25]
     down = OptimConfig(lr=1.0, schedule=Shape.WARM_DOWN)
@@ -228,6 +227,10 @@ def test_learning_rate() -> None:
 def test_impossible_settings() -> None:
     with pytest.raises(ConfigError, match="micro_tokens"):
         OptimConfig(micro_tokens=0)
+    with pytest.raises(ConfigError, match="micro_samples"):
+        OptimConfig(micro_samples=-1)
+    with pytest.raises(ConfigError, match=r"set optim\.warmup_steps"):
+        OptimConfig(warmup_from_zero=True)
     with pytest.raises(ConfigError, match=r"optim\.lr"):
         OptimConfig(lr=-1.0)
 
