@@ -26,7 +26,7 @@ def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContex
     transcript = config.rollout.context is ContextMode.TRANSCRIPT
     messages = prompts.opening(first) if transcript else prompts.window(first, [], first, 0)
     if skills is not None:
-        messages = skills.apply(messages, skills.select(task, first.goal))
+        messages = skills.apply(messages, skills.select(task, first.goal, messages))
     length = len(chat.render(messages)) + config.rollout.max_tokens
     limit = context_of(model)
     if length > limit:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
+from sdar.envs.base import envs
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
 
@@ -15,8 +16,8 @@ def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
     show BANK: the skills with their summaries. check BANK: every broken file and, with --env NAME, every kind
     of its tasks without a skill. stats RUN: how often each skill was seen, the mean gap, and success with and
     without it. import SOURCE TARGET: a published bank (a directory with skill_mapping.json, or a JSON file)
-    becomes a directory of ours; --env NAME fits it to the environment's kinds. distil RUN TARGET: a bank
-    out of the run's own recorded episodes.
+    becomes a directory of ours, whole; --env NAME keeps the published rule of that environment. distil RUN
+    TARGET: a bank out of the run's own recorded episodes.
     """
     verb, *rest = words or [""]
     if verb not in VERBS:
@@ -71,15 +72,17 @@ def stats(run: str, flags: Layer) -> int:
 
 
 def import_bank(source: str, target: str, flags: Layer) -> int:
-    """Save a published bank in our format."""
+    """Save a published bank in our format, and say by which rule it is to be used."""
     from sdar.skills import published
 
-    kinds = _kinds(flags)
+    rule = published.RULES.get(_env_name(flags), "by-kind")
+    kinds = _kinds(flags) if rule == "by-kind" else ()
     bank = published.import_bank(Path(source), kinds)
     bank.save(Path(target))
     for kind in sorted(set(kinds) - set(bank.kinds)):
         say(f"no skill for task kind '{kind}'")
     say(f"{len(bank.skills)} skills: {', '.join(skill.name for skill in bank.skills)}")
+    say(f"use it with --skills.bank {target} --skills.retrieval {rule}")
     say(target)
     return 0
 
@@ -106,6 +109,13 @@ VERBS: Mapping[str, tuple[str, Callable[..., int]]] = {
     "import": ("SOURCE TARGET", import_bank),
     "distil": ("RUN TARGET", distil),
 }
+
+
+def _env_name(flags: Layer) -> str:
+    """The name of the environment that was chosen by a flag; empty where none was."""
+    if "env" not in flags.values:
+        return ""
+    return envs.name_of(type(configure([], flags).env))
 
 
 def _kinds(flags: Layer) -> Collection[str]:

@@ -136,7 +136,7 @@ class Dialogue:
             messages = self._prompts.window(self._first, pairs, self._now, len(self._turns))
         if self._skills is None:
             return tuple(messages)
-        return self._skills.apply(messages, self._skills.select(self.task, self._first.goal))
+        return self._skills.apply(messages, self._skills.select(self.task, self._first.goal, messages))
 
     def trajectory(self) -> Trajectory:
         """The record of an episode that has ended."""

@@ -73,10 +73,11 @@ def register(name: str, *needs: str) -> Callable[[Write], Write]:
 
 @register("skills", "skills")
 def skills(context: TeacherContext) -> Note | None:
-    """The skills of the task, the same in every turn. Source: arXiv 2605.15155."""
+    """The skills of the task, or of the prompt where the rule reads it. Source: arXiv 2605.15155."""
     assert context.skills is not None
     trajectory = context.trajectory
-    chosen = context.skills.select(trajectory.task, trajectory.turns[0].observation.goal)
+    messages = trajectory.turns[context.turn or 0].messages
+    chosen = context.skills.select(trajectory.task, trajectory.turns[0].observation.goal, messages)
     return Note(context.skills.section(chosen) if chosen else "", tuple(skill.name for skill in chosen))
 
 

@@ -68,15 +68,25 @@ class SkillContext:
             raise ConfigError(f"skills.wrong_rate needs two task kinds; '{bank.name}' has {len(bank.kinds)}")
         return cls(bank, config.retrieval, Detail(config.detail), seed, config.wrong_rate)
 
-    def select(self, task: Task, goal: str) -> tuple[Skill, ...]:
-        """The skills of `task`, whose task sentence is `goal`; the same in every turn of a step."""
-        skills = self.rule.select(Query(self.bank, task, goal, self.seed, self.returns))
+    def select(self, task: Task, goal: str, messages: Sequence[Message] = ()) -> tuple[Skill, ...]:
+        """The skills of `task`, whose task sentence is `goal`; the same in every turn of a step.
+
+        But not by the published rules, which look into the `messages` that the student reads now.
+        """
+        prompt = "\n".join(message.content for message in messages)
+        skills = self.rule.select(Query(self.bank, task, goal, self.seed, self.returns, prompt))
         if uniform("wrong", self.seed, task.id) >= self.wrong_rate:
             return skills
         others = tuple(kind for kind in self.bank.kinds if kind != task.kind)
         swapped = self.bank.of_kind(draw(others, "swap", self.seed, task.id))
         kept = tuple(skill for skill in skills if skill.kind != task.kind)
         return kept if kept == skills else kept + tuple(skill for skill in swapped if skill not in kept)
+
+    def shown_in(self, messages: Sequence[Message]) -> tuple[Skill, ...]:
+        """The skills of the bank that stand in a prompt, as they are shown."""
+        prompt = "\n".join(message.content for message in messages)
+        summary = self.detail is Detail.SUMMARY
+        return tuple(s for s in self.bank.skills if (s.summary if summary else s.text) in prompt)
 
     def apply(self, messages: Sequence[Message], skills: Sequence[Skill]) -> tuple[Message, ...]:
         """`messages` with the skills at the head of the first user message; unchanged without skills.

@@ -5,7 +5,10 @@
   `common_mistakes`.
 
 Both name their kinds loosely ("clean", "pick_and_place"). Given an environment's own kinds, each gets the
-skills of the published kind whose words are all in its name, the longest first.
+skills of the published kind whose words are all in its name, the longest first. That is the published rule of
+ALFWorld; WebShop and Search-QA choose by other rules among the published kinds, which are then kept. Either
+way no skill is lost: one that no kind would get is an error that names it. Nothing outside the given
+directory is read.
 """
 
 import json
@@ -21,13 +24,15 @@ from sdar.skills.bank import Skill, SkillBank
 MAPPING = "skill_mapping.json"
 GENERAL = "general_skills"
 MISTAKES = "common_mistakes"
+RULES = {"webshop": "keyword-published", "search_qa": "by-source"}
+"""Environments whose published rule is not `by-kind`: its name among our retrieval rules."""
 
 
 def import_bank(source: Path, kinds: Collection[str] = ()) -> SkillBank:
     """Read a published bank: a directory with `skill_mapping.json`, or a JSON file.
 
     `kinds` are the environment's task kinds; without them the published names are kept. Raises `DataError`
-    naming the file that is missing or not as expected.
+    naming the file that is missing, outside the directory, not as expected, or for no kind.
     """
     path = source / MAPPING if source.is_dir() else source
     content = _read_json(path)
@@ -42,9 +47,12 @@ def _from_mapping(directory: Path, mapping: Mapping[str, Any], kinds: Collection
     """One skill for each kind in the mapping; kinds may share a file."""
     targets, keywords = mapping["task_to_skill"], mapping.get("task_keywords", {})
     texts = {name: _read_inside(directory, file) for name, file in mapping["skill_files"].items()}
+    matches = _match(kinds, tuple(targets))
+    lost = sorted(set(texts) - {targets[key] for key in matches.values()} - {GENERAL})
+    if lost:
+        raise DataError(_lost(directory / mapping["skill_files"][lost[0]], kinds))
     special = [
-        _skill(kind, kind, texts[targets[key]], tuple(keywords.get(key, ())))
-        for kind, key in _match(kinds, tuple(targets)).items()
+        _skill(kind, kind, texts[targets[key]], tuple(keywords.get(key, ()))) for kind, key in matches.items()
     ]
     return _skill(GENERAL, "", texts[GENERAL]), *special
 
@@ -55,8 +63,16 @@ def _from_json(bank: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, 
     skills = [_skill(GENERAL, "", _listing(bank[GENERAL]))]
     if bank.get(MISTAKES):
         skills.append(_skill(MISTAKES, "", _warnings(bank[MISTAKES])))
-    matches = _match(kinds, tuple(special)).items()
-    return *skills, *(_skill(kind, kind, _listing(special[key])) for kind, key in matches)
+    matches = _match(kinds, tuple(special))
+    lost = sorted(set(special) - set(matches.values()))
+    if lost:
+        raise DataError(_lost(f"the section '{lost[0]}'", kinds))
+    return *skills, *(_skill(kind, kind, _listing(special[key])) for kind, key in matches.items())
+
+
+def _lost(what: object, kinds: Collection[str]) -> str:
+    """What an import that would lose something says."""
+    return f"{what} would be lost: it is for none of the task kinds {', '.join(sorted(kinds)) or 'mapped'}"
 
 
 def _match(kinds: Collection[str], published: Sequence[str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Which skills of a bank a task gets.
 
-A rule is one frozen dataclass: its fields are its settings, and `select` is a pure function of a `Query`. A
-query holds the task and what the run has observed so far, never the page that an environment shows, so what
-is retrieved holds for the whole episode and is the same on every rank.
+A rule is one frozen dataclass: its fields are its settings, and `select` is a pure function of a `Query`, so
+what is retrieved is the same on every rank. All but the rules of the published code look at the task alone,
+never at the page that an environment shows, so that what they retrieve holds for the whole episode.
 """
 
 import hashlib
@@ -73,6 +73,8 @@ class Query:
     """The run's."""
     returns: Returns = field(default_factory=Returns)
     """What was observed before the current step."""
+    prompt: str = ""
+    """What the student reads now, without skills; only the published rules look at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,8 @@ retrievals: Registry[type[Retrieval]] = Registry("retrieval rule")
 class ByKind(Retrieval):
     """General skills and those of the task's kind. A kind without skills is an error.
 
-    Source: the published code of arXiv 2605.15155.
+    Source: the published code of arXiv 2605.15155 for ALFWorld; its WebShop is `keyword-published`, its
+    Search-QA `by-source`.
     """
 
     def select(self, query: Query) -> tuple[Skill, ...]:
@@ -146,6 +149,60 @@ class Keyword(Retrieval):
         special = query.bank.special
         matching = [skill for skill in special if any(_occurs(word, query.goal) for word in skill.keywords)]
         return query.bank.general + tuple(matching or [skill for skill in special if not skill.keywords])
+
+
+@retrievals.register("keyword-published")
+@dataclass(frozen=True, kw_only=True)
+class KeywordPublished(Retrieval):
+    """General skills and all with a keyword anywhere in the present prompt, inside words too.
+
+    So pages and history count, and the skills may change from turn to turn. A skill without keywords is
+    never found. Source: the published code of arXiv 2605.15155 for WebShop, and for its Skill-GRPO.
+    """
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        prompt = query.prompt.lower()
+        found = (skill for skill in query.bank.special if any(word in prompt for word in skill.keywords))
+        return query.bank.general + tuple(found)
+
+
+_SOURCES = {
+    "popqa": "entity_attribute_lookup",
+    "nq": "direct_retrieval",
+    "triviaqa": "direct_retrieval",
+    "hotpotqa": "multi_hop_reasoning",
+    "2wikimultihopqa": "multi_hop_reasoning",
+    "musique": "multi_hop_reasoning",
+    "bamboogle": "multi_hop_reasoning",
+}
+_COMPARED = ("2wikimultihopqa", "musique", "bamboogle")
+
+
+@retrievals.register("by-source")
+@dataclass(frozen=True, kw_only=True)
+class BySource(Retrieval):
+    """General skills and the kind of skill that the question's data set stands for.
+
+    Of other sets than NQ, TriviaQA, PopQA and HotpotQA a prompt with "which" and "or" and without "for" gets
+    `compare`; the published prompts always have "for". Unknown sets get the general skills alone.
+    Source: the published code of arXiv 2605.15155 for Search-QA.
+    """
+
+    def select(self, query: Query) -> tuple[Skill, ...]:
+        """See `Retrieval`."""
+        kind, prompt = _SOURCES.get(query.task.kind, ""), query.prompt.lower()
+        open_to_compare = not kind or query.task.kind in _COMPARED
+        if open_to_compare and "which" in prompt and "or" in prompt and "for" not in prompt:
+            kind = "compare"
+        return query.bank.general + (query.bank.of_kind(kind) if kind else ())
+
+    def check(self, bank: SkillBank, kinds: Collection[str]) -> None:
+        """Every kind that the data sets stand for needs a skill."""
+        for kind in sorted({_SOURCES[kind] for kind in kinds if kind in _SOURCES}):
+            if not bank.of_kind(kind):
+                near = suggest(kind, bank.kinds)
+                raise ConfigError(f"skill bank '{bank.name}' has no skill of kind '{kind}': {near}")
 
 
 class NeedsKinds(Retrieval):

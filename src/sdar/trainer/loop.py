@@ -215,7 +215,7 @@ class Trainer:
         """For each episode, the names of the skills that the teacher saw, or else the student."""
         if self.skills is None or self._taught:
             return list(report.skills)
-        chosen = [self.skills.select(episode.task, episode.turns[0].observation.goal) for episode in episodes]
+        chosen = [self.skills.shown_in(episode.turns[0].messages) for episode in episodes]
         return [tuple(skill.name for skill in skills) for skills in chosen]
 
     def _telling(self, phase: str) -> Callable[[int, int], None]:

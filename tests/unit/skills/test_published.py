@@ -92,6 +92,34 @@ def test_bad_json_is_named(content: str, complaint: str, tmp_path: Path) -> None
         import_bank(tmp_path / "bank.json")
 
 
+def test_a_skill_that_no_kind_gets_is_named(mapped: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"h\.md would be lost: .* pick_and_place_simple"):
+        import_bank(mapped, KINDS[:2])
+    (tmp_path / "bank.json").write_text(json.dumps(JSON))
+    with pytest.raises(DataError, match="'heat' would be lost"):
+        import_bank(tmp_path / "bank.json", KINDS[:2])
+    mapping = json.loads((mapped / "skill_mapping.json").read_text())
+    (mapped / "o.md").write_text("1. Odd: one.\n")
+    mapping["skill_files"]["odd"] = "o.md"
+    (mapped / "skill_mapping.json").write_text(json.dumps(mapping))
+    with pytest.raises(DataError, match=r"o\.md would be lost"):
+        import_bank(mapped)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_nothing_outside_the_directory_is_read(link: bool, mapped: Path) -> None:
+    (mapped / "inner").mkdir()
+    mapping = json.loads((mapped / "skill_mapping.json").read_text())
+    if link:
+        (mapped / "inner" / "p.md").symlink_to(mapped / "p.md")
+    mapping["skill_files"]["pick_and_place"] = "p.md" if link else "../p.md"
+    for name in ("g.md", "h.md"):
+        (mapped / "inner" / name).write_text((mapped / name).read_text())
+    (mapped / "inner" / "skill_mapping.json").write_text(json.dumps(mapping))
+    with pytest.raises(DataError, match=r"names .*p\.md., which is outside of"):
+        import_bank(mapped / "inner")
+
+
 def test_missing_files_are_named(mapped: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.json"):
         import_bank(tmp_path / "absent.json")

@@ -6,7 +6,18 @@ import pytest
 
 from sdar.errors import ConfigError
 from sdar.skills.bank import Skill, SkillBank
-from sdar.skills.retrieval import UCB, Keyword, Query, Retrieval, Returns, draw, retrievals, uniform
+from sdar.skills.retrieval import (
+    UCB,
+    BySource,
+    Keyword,
+    KeywordPublished,
+    Query,
+    Retrieval,
+    Returns,
+    draw,
+    retrievals,
+    uniform,
+)
 from sdar.types import Task
 
 HEAT = Task("train/1", "heat")
@@ -17,7 +28,9 @@ def names(bank: SkillBank, rule: str, task: Task = HEAT, goal: str = "", seed: i
 
 
 def test_registered_rules() -> None:
-    assert list(retrievals) == ["all", "by-kind", "embedding", "keyword", "none", "random", "ucb"]
+    assert list(retrievals) == [
+        "all", "by-kind", "by-source", "embedding", "keyword", "keyword-published", "none", "random", "ucb"
+    ]  # fmt: skip
 
 
 def test_by_kind_is_general_and_the_kind(bank: SkillBank) -> None:
@@ -56,6 +69,59 @@ def test_keyword_without_stand_in_is_general_only() -> None:
     assert [s.name for s in Keyword().select(Query(bank, HEAT, "write c++ now"))] == ["g", "cpp"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("a SHOT of tea", ["heat"]),
+        ("put the cooler in the fridge, reheated", ["cool", "heat"]),
+        ("nothing", []),
+        ("", []),
+    ],
+)
+def test_published_keywords_match_inside_words_of_the_prompt(
+    bank: SkillBank, prompt: str, found: list[str]
+) -> None:
+    query = Query(bank, Task("x", "heat"), "heat it", prompt=prompt)
+    assert [skill.name for skill in KeywordPublished().select(query)] == ["basics", *found]
+
+
+SEARCH_BANK = SkillBank(
+    "s",
+    (
+        Skill("g", "", "s", "t"),
+        *(
+            Skill(kind, kind, "s", "t")
+            for kind in ("compare", "direct_retrieval", "entity_attribute_lookup", "multi_hop_reasoning")
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "prompt", "found"),
+    [
+        ("popqa", "", ["entity_attribute_lookup"]),
+        ("nq", "which one or the other", ["direct_retrieval"]),
+        ("triviaqa", "", ["direct_retrieval"]),
+        ("hotpotqa", "which one or the other", ["multi_hop_reasoning"]),
+        ("musique", "Which one OR the other", ["compare"]),
+        ("bamboogle", "which one or the other, for me", ["multi_hop_reasoning"]),
+        ("2wikimultihopqa", "", ["multi_hop_reasoning"]),
+        ("own", "which one or the other", ["compare"]),
+        ("own", "who", []),
+    ],
+)
+def test_by_source_is_the_published_table(source: str, prompt: str, found: list[str]) -> None:
+    query = Query(SEARCH_BANK, Task("x", source), "", prompt=prompt)
+    assert [skill.name for skill in BySource().select(query)] == ["g", *found]
+
+
+def test_by_source_needs_the_published_kinds(bank: SkillBank) -> None:
+    BySource().check(SEARCH_BANK, ["nq", "popqa", "own"])
+    with pytest.raises(ConfigError, match="has no skill of kind 'direct_retrieval'"):
+        BySource().check(bank, ["nq"])
+
+
 def test_random_covers_all_kinds_and_repeats(bank: SkillBank) -> None:
     tasks = [Task(f"train/{i}", "heat") for i in range(300)]
     drawn = [tuple(names(bank, "random", task)) for task in tasks]
@@ -73,12 +139,14 @@ def test_rules_that_choose_need_something_to_choose_from(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", list(retrievals))
-def test_no_rule_sees_more_than_task_and_returns(rule: str, bank: SkillBank) -> None:
-    """What a rule is asked holds no observation, and the same question gets the same answer."""
-    assert set(Query.__dataclass_fields__) == {"bank", "task", "goal", "seed", "returns"}
+def test_only_the_published_rules_see_more_than_task_and_returns(rule: str, bank: SkillBank) -> None:
+    """The same question gets the same answer, and whatever the prompt says, but by the published rules."""
+    assert set(Query.__dataclass_fields__) == {"bank", "task", "goal", "seed", "returns", "prompt"}
     made: Retrieval = retrievals[rule]()
-    query = Query(bank, HEAT, "heat the egg", 1)
-    assert made.select(query) == made.select(Query(bank, HEAT, "heat the egg", 1))
+    prompts = ("", "cool it", "which or hot") if rule not in ("keyword-published", "by-source") else ("hot",)
+    query = Query(bank, HEAT, "heat the egg", 1, prompt=prompts[0])
+    for prompt in prompts:
+        assert made.select(query) == made.select(Query(bank, HEAT, "heat the egg", 1, prompt=prompt))
     assert set(made.select(query)) <= set(bank.skills)
 
 

@@ -52,6 +52,22 @@ def test_import_of_a_published_bank(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
+    ("env", "rule"), [("webshop", "keyword-published"), ("search_qa", "by-source"), ("toy", "by-kind")]
+)
+def test_an_import_keeps_the_published_rule(
+    env: str, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole: what the environment's own kinds do not know stays under its published kind."""
+    entry = {"title": "Look", "principle": "Look once.", "when_to_apply": "Always."}
+    special = {"left": [entry], "right": [entry]}
+    source, target = tmp_path / "bank.json", tmp_path / "ours"
+    source.write_text(json.dumps({"general_skills": [entry], "task_specific_skills": special}))
+    assert main(["skills", "import", str(source), str(target), "--env", env]) == 0
+    assert f"--skills.bank {target} --skills.retrieval {rule}" in capsys.readouterr().out
+    assert SkillBank.load(target).kinds == ("left", "right")
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         ("skills", "sdar skills cannot '': choose from"),
