@@ -11,7 +11,7 @@
 The command line prints the message of an `SdarError` as one line and exits with status 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -56,3 +56,13 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     if near:
         return f"did you mean '{near[0]}'?"
     return "choose from " + ", ".join(known) if known else "none are known"
+
+
+def some(faults: Sequence[str]) -> str:
+    """The first three of a list of faults, and how many more there are.
+
+    >>> some(["a", "b"]), some(["a", "b", "c", "d", "e"])
+    ('a; b', 'a; b; c; and 2 more')
+    """
+    more = [f"and {len(faults) - 3} more"] if len(faults) > 3 else []
+    return "; ".join([*faults[:3], *more])

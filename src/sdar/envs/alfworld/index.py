@@ -1,7 +1,7 @@
 """An index of a store of games, kept in the user's cache so that it is built once.
 
-The cached file is one line of JSON (format, stamp, entries) followed by the entries' compressed texts. It is
-rebuilt when the stamp of the store has changed, and written atomically.
+The cached file is one line of JSON (format, stamp, entries, faults) followed by the entries' compressed
+texts. It is rebuilt when the stamp of the store has changed, and written atomically.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from platformdirs import user_cache_dir
 
 from sdar.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Entry(NamedTuple):
@@ -35,10 +35,11 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Index:
-    """The entries of a store in order of id, and their compressed texts."""
+    """The entries of a store in order of id, their compressed texts, and why games were left out."""
 
     entries: tuple[Entry, ...]
     texts: bytes | mmap.mmap
+    faults: tuple[str, ...] = ()
 
     def text(self, entry: Entry) -> bytes:
         """The stored text of an entry.
@@ -54,10 +55,11 @@ class Index:
             ) from None
 
 
-def open_index(store: Path, stamp: Any, build: Callable[[], Iterable[tuple[Entry, bytes]]]) -> Index:
+def open_index(store: Path, stamp: Any, build: Callable[[], Iterable[tuple[Entry, bytes] | str]]) -> Index:
     """The index of `store`, from the cache if it was made for this `stamp` (JSON), else from `build`.
 
-    `build` yields entries without a place, each with the text to keep.
+    `build` yields entries without a place, each with the text to keep, and for a game that must be left out
+    a sentence that says why.
     """
     cached = _folder() / (hashlib.sha256(str(store.resolve()).encode()).hexdigest()[:24] + ".games")
     index = _read(cached, stamp)
@@ -71,9 +73,13 @@ def _folder() -> Path:
     return Path(user_cache_dir("sdar")) / "alfworld"
 
 
-def _collect(games: Iterable[tuple[Entry, bytes]]) -> Index:
-    entries, texts, offset = [], [], 0
-    for entry, text in games:
+def _collect(games: Iterable[tuple[Entry, bytes] | str]) -> Index:
+    entries, texts, faults, offset = [], [], [], 0
+    for game in games:
+        if isinstance(game, str):
+            faults.append(game)
+            continue
+        entry, text = game
         texts.append(zlib.compress(text, 1) if text else b"")
         entries.append(entry._replace(offset=offset, length=len(texts[-1])))
         offset += len(texts[-1])
@@ -81,7 +87,7 @@ def _collect(games: Iterable[tuple[Entry, bytes]]) -> Index:
     for first, second in pairwise(entries):
         if first.id == second.id:
             raise DataError(f"game {first.id} is there twice")
-    return Index(tuple(entries), b"".join(texts))
+    return Index(tuple(entries), b"".join(texts), tuple(faults))
 
 
 def _read(cached: Path, stamp: Any) -> Index | None:
@@ -97,12 +103,13 @@ def _read(cached: Path, stamp: Any) -> Index | None:
     entries = tuple(
         Entry(id, kind, task, start + at, length) for id, kind, task, at, length in head["entries"]
     )
-    return Index(entries, texts)
+    return Index(entries, texts, tuple(head["faults"]))
 
 
 def _write(cached: Path, stamp: Any, index: Index) -> None:
     """Keep the index for the next process. A cache that cannot be written costs time and nothing else."""
-    head = json.dumps({"format": FORMAT, "stamp": stamp, "entries": index.entries}).encode()
+    kept = {"format": FORMAT, "stamp": stamp, "entries": index.entries, "faults": index.faults}
+    head = json.dumps(kept).encode()
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=cached.parent)

@@ -6,9 +6,10 @@ nothing sliced.
 
 import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sdar.envs.alfworld.game import GameText
 from sdar.envs.alfworld.index import Entry, Index, open_index
 from sdar.envs.alfworld.problem import Kind
 from sdar.envs.alfworld.text import Rules
-from sdar.errors import DataError
+from sdar.errors import DataError, some
 
 GAME = "game.tw-pddl"
 DOMAINS = {
@@ -33,17 +34,28 @@ GRAMMARS = {
 }
 """`digest_grammar` of their grammars."""
 
+_LOG = logging.getLogger(__name__)
 _SINK = re.compile(r"\(\s*receptacletype\s+\S+\s+sinktype\s*\)", re.IGNORECASE)
 _TASK = re.compile(r'("rhs": "Your task is to: )((?:[^"\\]|\\.)*)(\.")')
 
 
 def open_directory(split: Path) -> Index:
-    """The index of a split in the official layout; its games are read from their own files."""
-    folders = sorted(
-        (folder.name, folder.stat().st_mtime_ns) for folder in os.scandir(split) if folder.is_dir()
-    )
-    stamp = hashlib.sha256(json.dumps(folders).encode()).hexdigest()
-    return open_index(split, stamp, lambda: _scan(split, [name for name, _ in folders]))
+    """The index of a split in the official layout; its games are read from their own files.
+
+    Raises:
+        DataError: No game of the split can be read.
+    """
+    games = sorted(_game_files(split))
+    stats = [(path, (split / path).stat()) for path in games]
+    seen = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    stamp = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    index = open_index(split, stamp, lambda: _scan(split, games))
+    if index.faults:
+        line = f"{split}: {len(index.faults)} games cannot be read: {some(index.faults)}"
+        if not index.entries:
+            raise DataError(line)
+        _LOG.warning("%s; they are left out", line)
+    return index
 
 
 def read_directory_game(folder: Path, id: str) -> GameText:
@@ -77,17 +89,28 @@ def read_annotations(folder: Path) -> dict[str, Any]:
     return {"pddl_params": data["pddl_params"], "annotations": sentences}
 
 
-def _scan(split: Path, names: list[str]) -> Iterator[tuple[Entry, bytes]]:
-    for name in names:
-        if "movable" in name or "Sliced" in name or _kind(name) not in list(Kind):
+def _game_files(split: Path) -> Iterator[str]:
+    """The paths in a split of the game files that may count."""
+    for folder in os.scandir(split):
+        name = folder.name
+        if not folder.is_dir() or "movable" in name or "Sliced" in name or _kind(name) not in list(Kind):
             continue
-        for trial in os.scandir(split / name):
-            path = Path(trial.path) / GAME
-            if not path.is_file():
-                continue
-            game = _load(path)
+        for trial in os.scandir(folder):
+            if (Path(trial.path) / GAME).is_file():
+                yield f"{name}/{trial.name}/{GAME}"
+
+
+def _scan(split: Path, games: Sequence[str]) -> Iterator[tuple[Entry, bytes] | str]:
+    for path in games:
+        name, trial, _ = path.split("/")
+        try:
+            game = _load(split / path)
             if game.get("solvable"):
-                yield Entry(f"{split.name}/{name}/{trial.name}", _kind(name), _task(game["grammar"])), b""
+                yield Entry(f"{split.name}/{name}/{trial}", _kind(name), _task(game["grammar"])), b""
+        except DataError as error:
+            yield str(error)
+        except (KeyError, TypeError, ValueError) as error:
+            yield f"{split / path} is not an ALFWorld game: {error!r}"
 
 
 def _kind(name: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdar.envs.webshop.nouns import NOUN_TABLE, guess_nouns
-from sdar.errors import DataError
+from sdar.errors import DataError, some
 from sdar.text.unicode import well_formed
 
 if TYPE_CHECKING:
@@ -139,18 +139,8 @@ def open_catalogue(directory: Path, limit: int = 0) -> Catalogue:
         why = left_out[0] if left_out else "there is no product in them"
         raise DataError(f"{directory} does not hold WebShop's product files: {why}")
     if left_out:
-        _LOG.warning("%s: %d products cannot be used: %s", directory, len(left_out), named(left_out))
+        _LOG.warning("%s: %d products cannot be used: %s", directory, len(left_out), some(left_out))
     return Catalogue(products)
-
-
-def named(faults: Sequence[str]) -> str:
-    """The first three of a list of faults, and how many more there are.
-
-    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
-    ('a; b', 'a; b; c; and 2 more')
-    """
-    more = [f"and {len(faults) - 3} more"] if len(faults) > 3 else []
-    return "; ".join([*faults[:3], *more])
 
 
 def read_products(

@@ -171,6 +171,52 @@ def test_the_official_layout_is_filtered_as_officially(tmp_path: Path, folder: s
 
 @pytest.mark.usefixtures("known_release")
 @pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "cannot read the ALFWorld game"),
+        ('{"solvable": tr', "cannot read the ALFWorld game"),
+        ("[]", "is not an ALFWorld game"),
+        ('{"solvable": true}', "is not an ALFWorld game: KeyError('grammar')"),
+        ('{"solvable": true, "grammar": "x"}', "the grammar has no goal sentence"),
+        ('{"solvable": true, "grammar": 3}', "is not an ALFWorld game: TypeError"),
+    ],
+)
+def test_a_broken_game_is_left_out_and_named_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, reason: str
+) -> None:
+    put = tmp_path / "train/pick_and_place_simple-Mug-None-SideTable-1"
+    for number in (1, 2, 3):
+        trial(put / f"trial_{number}")
+    (put / "trial_2/game.tw-pddl").write_text(content)
+    for _ in range(2):  # read, and from the cache
+        games = open_games(tmp_path, "train")
+        assert [game.id.rpartition("/")[2] for game in games] == ["trial_1", "trial_3"]
+        assert all(game.game().names for game in games)
+    first, second = caplog.messages
+    assert first == second
+    assert first.startswith(f"{tmp_path / 'train'}: 1 games cannot be read: ")
+    assert f"{put / 'trial_2/game.tw-pddl'}" in first
+    assert reason in first
+    for number in (1, 3):
+        (put / f"trial_{number}/game.tw-pddl").unlink()
+    with pytest.raises(DataError, match=r"1 games cannot be read: .*trial_2"):
+        open_games(tmp_path, "train")
+
+
+@pytest.mark.usefixtures("known_release")
+def test_a_game_that_changes_in_place_is_read_again(tmp_path: Path) -> None:
+    folder = tmp_path / "train/pick_and_place_simple-Mug-None-SideTable-1/trial_1"
+    trial(folder)
+    (game,) = open_games(tmp_path, "train")
+    assert game.task == "put some mug on sidetable"
+    file = folder / "game.tw-pddl"
+    file.write_text(file.read_text().replace("some mug", "one mug"))
+    (game,) = open_games(tmp_path, "train")
+    assert game.task == "put one mug on sidetable"
+
+
+@pytest.mark.usefixtures("known_release")
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"pddl_domain": DOMAIN + "(:action fly)"}, "no known release"),
