@@ -1,9 +1,10 @@
 """`sdar eval`."""
 
+import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,17 +187,25 @@ def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> Non
 
 
 def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
-    """Write a result beside the others of its model; the file."""
+    """Write a result beside the others of its model, under a name of its own; the file."""
     from sdar.runs.files import write_atomic
     from sdar.runs.versions import versions
 
-    file = place.with_name(f"{result.panel}-{place.name}-{result_tag(result)}.json")
+    tag = f"{result_tag(result)}-{settings_tag(result, source)}"
+    file = place.with_name(f"{result.panel}-{place.name}-{tag}.json")
     made = {**source, "command": sys.argv, "versions": versions()}
     write_atomic(file, json.dumps(result.to_json() | made) + "\n")
     return file
 
 
 def result_tag(result: "EvalResult") -> str:
-    """What tells two evaluations of one model on one panel apart."""
+    """What a reader tells two evaluations of one model on one panel apart by."""
     skills = f"-{result.skills}" if result.skills else ""
     return f"{result.samples}x-t{result.temperature:g}-seed{result.seed}{skills}"
+
+
+def settings_tag(result: "EvalResult", source: Mapping[str, Any]) -> str:
+    """Eight characters that follow from what was played how and by whom, and not from where files go."""
+    parts = {name: source["settings"].get(name) for name in ("env", "rollout", "eval", "model", "skills")}
+    told = [source["model"], source["player"], result.fingerprint, parts]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -1,6 +1,7 @@
 """Playing by a chat endpoint, against a server on loopback: what is asked, retries, errors, and the key."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -233,7 +234,7 @@ def test_from_the_command_line_without_a_trace_of_the_key(
     out, err = capsys.readouterr()
     file = Path(out.splitlines()[-1])
     result = json.loads(file.read_text())
-    assert file.name == "held_out-org-model-1x-t0.4-seed0.json"
+    assert re.fullmatch(r"held_out-org-model-1x-t0\.4-seed0-[0-9a-f]{8}\.json", file.name)
     assert (result["summary"]["success"], result["player"]) == (1, f"org/model at {server.url}")
     assert {header["Authorization"] for header in server.headers} == {f"Bearer {SECRET}"}
 
