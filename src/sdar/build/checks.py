@@ -1,9 +1,12 @@
 """What cannot work is found before anything heavy is loaded. No torch."""
 
+import json
+from pathlib import Path
+
 from sdar.build.skills import needs_skills, skill_context
 from sdar.envs.base import envs
 from sdar.errors import ConfigError, suggest
-from sdar.model.settings import EMBEDDED, find_model
+from sdar.model.settings import EMBEDDED, EmbeddedConfig, find_model
 from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
@@ -21,6 +24,8 @@ def check(config: RunConfig) -> None:
     config.rollout.engine.require()
     if config.model.path != EMBEDDED:
         find_model(config.model.path)
+    elif config.warm_start.from_:
+        find_model(config.warm_start.from_)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)
     if not len(tasks):
@@ -68,3 +73,30 @@ def check_panel(config: RunConfig) -> None:
         raise ConfigError(f"eval.panel is none: {suggest('', config.env.panels())}")
     if not len(config.panel.tasks):
         raise ConfigError(f"there are no tasks in panel '{config.panel.name}'")
+
+
+def pretrained_hint(config: RunConfig) -> str:
+    """A line for the user of a pretrained model with settings that are meant for the embedded one, or ""."""
+    own, path = RunConfig(), config.model.path
+    kept = [
+        f"{name} = {value}"
+        for name, value, default in (
+            ("optim.lr", config.optim.lr, own.optim.lr),
+            ("rollout.max_tokens", config.rollout.max_tokens, own.rollout.max_tokens),
+        )
+        if value == default
+    ]
+    if path == EMBEDDED or len(kept) < 2 or _is_small(Path(find_model(path))):
+        return ""
+    return (
+        f"warning: {path} is trained with settings of the embedded model, {' and '.join(kept)}: "
+        f"`sdar train pretrained --model.path {path}` has some for pretrained models"
+    )
+
+
+def _is_small(model: Path) -> bool:
+    """Whether a model directory holds a model about as small as the embedded one."""
+    if not (model / "config.json").is_file():
+        return False
+    shape = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return int(shape.get("hidden_size", 0)) <= 2 * EmbeddedConfig().hidden_size

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sdar.model.settings import EMBEDDED
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
-from sdar.skills.context import SkillContext
+from sdar.skills.context import Content, SkillContext
 from sdar.skills.retrieval import retrievals
 
 
@@ -21,8 +21,22 @@ def skill_context(config: RunConfig, retrieval: str = "") -> SkillContext:
 
 
 def student_skills(config: RunConfig, rule: str) -> SkillContext | None:
-    """The skills that `rule` puts into the player's own prompts; none for an empty rule."""
-    return skill_context(config, rule) if rule else None
+    """The skills that `rule` puts into the player's own prompts; none for an empty rule.
+
+    Behind the rule may stand what is shown in their place: `by-kind wrong`.
+    """
+    name, _, content = rule.partition(" ")
+    if not name:
+        return None
+    skills = skill_context(config, name)
+    return skills.showing(Content(content)) if content else skills
+
+
+def content_rules(config: RunConfig) -> list[str]:
+    """A rule for `student_skills` for no skills, and for everything that can stand in their place."""
+    rule = retrievals.name_of(type(config.skills.retrieval))
+    kinds = {task.kind for task in config.panel.tasks}
+    return ["", *(f"{rule} {content}" for content in skill_context(config).contents(kinds))]
 
 
 def needs_skills(config: RunConfig) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ def say(text: str) -> None:
     """One line for the user."""
     if IS_MAIN:
         print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """One line for the user that is not part of what was asked for."""
+    if IS_MAIN and text:
+        print(text, file=sys.stderr, flush=True)
 
 
 def first_line(item: object) -> str:

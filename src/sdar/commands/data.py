@@ -21,7 +21,8 @@ class DataOptions:
     """Options of `sdar data`."""
 
     out: Path | None = None
-    """Where the files go; `--env.data` takes this directory. By default in the data directory."""
+    """Where the files go; `--env.data` (for smollm2: `--model.path`) takes this directory. By default in the
+    data directory."""
     everything: bool = False
     """Download also what is large or rarely needed: alfworld's goal sentences by people, all 1.18 million
     products of webshop (5 GB), the corpus of search_qa (5 GB)."""
@@ -41,7 +42,7 @@ class DataSet(NamedTuple):
 def data(words: list[str], options: DataOptions, flags: Layer) -> int:
     """Bring official data in, by download or from a directory; prints where they are, for `--env.data`.
 
-    NAME is alfworld, webshop or search_qa.
+    NAME is alfworld, webshop or search_qa; or smollm2, a small pretrained language model, for `--model.path`.
     """
     from sdar.runs.files import check_writable
     from sdar.runs.paths import data_dir
@@ -72,14 +73,16 @@ def data(words: list[str], options: DataOptions, flags: Layer) -> int:
 
 
 def data_sets() -> Mapping[str, DataSet]:
-    """What can be brought in, by the name of its environment."""
+    """What can be brought in, by the name of its environment or model."""
     from sdar.data.alfworld_data import download_alfworld, import_alfworld
+    from sdar.data.language_models import download_smollm2, import_smollm2
     from sdar.data.search_qa_data import download_search_qa, import_search_qa
     from sdar.data.webshop_data import download_webshop, import_webshop
 
     return {
         "alfworld": DataSet(import_alfworld, download_alfworld),
         "search_qa": DataSet(import_search_qa, download_search_qa),
+        "smollm2": DataSet(import_smollm2, download_smollm2),
         "webshop": DataSet(import_webshop, download_webshop),
     }
 
@@ -103,6 +106,6 @@ def download_options(verb: str, name: str, options: DataOptions) -> dict[str, An
     given["rules"] = None if options.rules is None else convert(Rules, options.rules, "--rules")
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:
-        if verb != "download" or (option == "rules" and name != "alfworld"):
+        if verb != "download" or name == "smollm2" or (option == "rules" and name != "alfworld"):
             raise ConfigError(f"--{option} means nothing to sdar data {verb} {name}")
     return chosen

@@ -40,6 +40,9 @@ class EvalOptions:
     """Short for --eval.temperature."""
     with_skills: str = ""
     """Play a second time, with skills in the model's own prompts, picked by this rule."""
+    skill_contents: bool = False
+    """Play with the task's skills in the model's own prompts, with the same in held-out words, with those of
+    another kind of task and with unrelated text, and show what each is worth beside none."""
     engine: str = ""
     """Short for --rollout.engine; "openai": the model is behind an endpoint with the OpenAI API."""
     base_url: str = ""
@@ -78,7 +81,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     variable OPENAI_API_KEY.
     """
     from sdar.build.checks import check_panel
-    from sdar.build.skills import student_skills
+    from sdar.build.skills import content_rules, student_skills
     from sdar.runs.files import check_writable
 
     target, recipes = split_words(words)
@@ -91,6 +94,10 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     check_panel(config)
     check_writable(player.place.parent)
     rules = ["", options.with_skills] if options.with_skills else [""]
+    if options.skill_contents:
+        if options.with_skills:
+            raise ConfigError("--skill-contents plays with the recipe's rule: leave out --with-skills")
+        rules = content_rules(config)
     for rule in rules:
         student_skills(config, rule)
     results = player.play(config, rules)
@@ -116,8 +123,10 @@ def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, fla
     if options.base_url:
         raise ConfigError("--base-url is the address of a chat endpoint: it needs --engine openai")
     if target in configure(recipes, flags, EvalOptions).env.experts():
-        if options.with_skills:
-            raise ConfigError(f"--with-skills is for models: the expert '{target}' reads no prompt")
+        if options.with_skills or options.skill_contents:
+            raise ConfigError(
+                f"--with-skills and --skill-contents are for models: the expert '{target}' reads no prompt"
+            )
         return Player(target, target, own, out / target, partial(play_expert, target))
     from sdar.build.find import find_model
 
@@ -175,9 +184,12 @@ def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> Non
     """Print the tables, and what skills in the prompt change."""
     from sdar.evaluation.compare import compare
     from sdar.evaluation.references import references
-    from sdar.evaluation.tables import as_text, kind_sheet, method_sheet
+    from sdar.evaluation.tables import as_text, content_sheet, kind_sheet, method_sheet
 
     methods = {f"{name} with skills" if result.skills else name: [result] for result in results}
+    if len(results) > 2:
+        methods = {f"{name} {result.skills}".rstrip(): [result] for result in results}
+        say(as_text(content_sheet(results)) + "\n")
     players = references(config.env, config.panel)
     others = {player: found for player, found in players.items() if player not in methods}
     for sheet in (method_sheet(methods, others), kind_sheet(methods, others)):
@@ -200,7 +212,7 @@ def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
 
 def result_tag(result: "EvalResult") -> str:
     """What a reader tells two evaluations of one model on one panel apart by."""
-    skills = f"-{result.skills}" if result.skills else ""
+    skills = f"-{result.skills.replace(' ', '-')}" if result.skills else ""
     return f"{result.samples}x-t{result.temperature:g}-seed{result.seed}{skills}"
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdar.commands.base import IS_MAIN, STOPPED, NoOptions, configure, runs_dir, say, short
+from sdar.commands.base import IS_MAIN, STOPPED, NoOptions, configure, runs_dir, say, short, warn
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_toml
 from sdar.settings.shipped import read_recipe
@@ -32,7 +32,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     Recipes are merged from left to right; flags win. RECIPE is one that `sdar list recipes` shows, or a TOML
     file; RUN/config.toml is one too.
     """
-    from sdar.build.checks import check
+    from sdar.build.checks import check, pretrained_hint
     from sdar.build.resume import is_finished
 
     if options.resume:
@@ -44,6 +44,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         resumed, config = None, configure(layers, flags, TrainOptions)
     check_plugins(config, flags)
     check(config)
+    warn(pretrained_hint(config))
     if options.dry_run:
         say(to_toml(config).rstrip())
         return 0
@@ -90,20 +91,20 @@ def check_plugins(config: "RunConfig", flags: Layer) -> None:
 
 
 def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
-    """Make the embedded model, and show how well it plays without and with skills."""
+    """Train a model to start from on demonstrations, and show what skills in its prompt are worth.
+
+    Without --warm_start.from it is the embedded model. The result is a plain model directory.
+    """
     from sdar.build.checks import check
 
     config = configure([read_recipe(word) for word in words], flags)
     check(config)
     from sdar.build.evaluate import evaluate_model
+    from sdar.build.skills import content_rules
     from sdar.build.warm_start import warm_start as make_model
-    from sdar.skills.retrieval import retrievals
+    from sdar.evaluation.tables import as_text, content_sheet
 
     model = make_model(config)
-    rule = retrievals.name_of(type(config.skills.retrieval))
-    without, skilled = evaluate_model(model, config, ["", rule])
-    say(f"panel {without.panel}: {len(without.outcomes)} tasks")
-    say(f"success without skills: {without.success}")
-    say(f"success with skills:    {skilled.success}")
+    say(as_text(content_sheet(evaluate_model(model, config, content_rules(config)))))
     say(str(model))
     return 0

@@ -123,6 +123,27 @@ def gain_sheet(before: EvalResult, after: EvalResult, references: References) ->
     return Sheet(f"success on {before.panel}, {before.samples} x each task, 95 % intervals", columns, rows)
 
 
+def content_sheet(results: Sequence[EvalResult]) -> Sheet:
+    """What the content of skills is worth: success with each kind of them in the prompt, paired with none."""
+    plain = next(result for result in results if not result.skills)
+    columns = [
+        Column("skills in the prompt"),
+        Column("success, %", percent),
+        Column("more than without, points", points),
+        Column("turns", short),
+        Column("invalid, %", percent),
+    ]
+
+    def row(result: EvalResult) -> list[Any]:
+        gain = difference(plain, result) if result.skills else None
+        summary = result.summary
+        content = result.skills.partition(" ")[2] or result.skills or "none"
+        return [content, result.success, gain, summary["turns"], summary["invalid"]]
+
+    title = f"{plain.panel}: {len(plain.outcomes)} tasks, {plain.samples} x each, 95 % intervals"
+    return Sheet(title, columns, [row(result) for result in results])
+
+
 def pair_sheet(comparisons: Sequence[Comparison]) -> Sheet:
     """One row for each pair of methods."""
     columns = [

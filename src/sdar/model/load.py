@@ -5,9 +5,10 @@ pass only, by the mixed precision of `fully_shard`, so there is one code path fo
 """
 
 import copy
+import hashlib
 import os
 import shutil
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,23 @@ from sdar.model.settings import ALL_LINEAR, ModelConfig, find_model
 
 
 def compute_dtype(config: ModelConfig) -> torch.dtype:
-    """`model.dtype` as torch knows it."""
+    """`model.dtype` as torch knows it; `auto` is bfloat16 where this machine multiplies it faster."""
+    if config.dtype == "auto":
+        return torch.bfloat16 if has_fast_bfloat16() else torch.float32
     return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+
+
+@cache
+def has_fast_bfloat16() -> bool:
+    """Whether a GPU is here, or else a CPU with instructions for bfloat16.
+
+    Without them a product in bfloat16 takes 7 times as long as in float32 (measured with AVX2).
+    """
+    if torch.cuda.is_available():
+        return True
+    lines = Path("/proc/cpuinfo").read_text().split("\n") if Path("/proc/cpuinfo").is_file() else []
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return bool({"avx512_bf16", "amx_bf16"}.intersection(flags))
 
 
 def load_model(
@@ -139,6 +155,17 @@ def _num_tokens(model: Path | str) -> int:
 def _leave_out(size: int, head: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
     """The logits of the first `size` ids."""
     return logits[..., :size]
+
+
+def weights_digest(path: Path | str) -> str:
+    """SHA-256 of the weights in a directory; for a hub name, the name and the commit that is at hand."""
+    if not Path(path).is_dir():
+        commit = getattr(AutoConfig.from_pretrained(path), "_commit_hash", None)
+        return f"{path}@{commit}"
+    digest = hashlib.sha256()
+    for file in sorted([*Path(path).glob("*.safetensors"), *Path(path).glob("*.bin")]):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def add_lora(model: PreTrainedModel, config: ModelConfig) -> PeftModel:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Literal
 
 from sdar.errors import ConfigError
+from sdar.runs.paths import data_dir
 
 EMBEDDED = "embedded"
-"""The `model.path` of the model that the package makes itself."""
+"""The `model.path` of the model that the package makes itself, by a warm start."""
+DOWNLOADS = ("smollm2",)
+"""The models that `sdar data download` knows."""
 ALL_LINEAR = "all-linear"
 """In `model.lora_targets`: every linear layer but the output layer."""
 
@@ -17,9 +20,11 @@ class ModelConfig:
     """The policy's model."""
 
     path: str = EMBEDDED
-    """A directory, a Hugging Face hub name, or "embedded": the small model that the package makes itself."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the matrix products. Trained parameters and log-softmax are float32 always."""
+    """A directory, a Hugging Face hub name, a model that `sdar data` brought in (smollm2), or "embedded": the
+    model of the warm start, which the package makes itself (with `warm_start.from`: of a pretrained one)."""
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the matrix products; auto is bfloat16 where this machine is faster with it. Trained parameters and
+    log-softmax are float32 always."""
     lora_rank: int = 0
     """Rank of the LoRA adapters to train; 0 trains all parameters."""
     lora_alpha: float = 32.0
@@ -57,10 +62,16 @@ class EmbeddedConfig:
 
 
 def find_model(path: Path | str, what: str = "model") -> str:
-    """The directory, or else what can only be a Hugging Face hub name. Raises `ConfigError` for neither."""
+    """The directory, or else what can only be a Hugging Face hub name. Raises `ConfigError` for neither.
+
+    A bare name may also be that of a model in the data directory.
+    """
     name, folder = str(path), Path(path).expanduser()
     if folder.is_dir():
         return str(folder)
+    if (brought := data_dir() / name / "config.json").is_file():
+        return str(brought.parent)
     if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
-        raise ConfigError(f"there is no {what} at {path}: no such directory")
+        advice = f": sdar data download {name}" if name in DOWNLOADS else ": no such directory"
+        raise ConfigError(f"there is no {what} at {path}{advice}")
     return name

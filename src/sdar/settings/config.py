@@ -136,9 +136,9 @@ def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
     for name, (field, kind) in known.items():
         given = [(layer, table[name]) for layer, table in tables if name in table]
         if given and _is_table(kind):
-            changes[name] = _build(kind, _default(field, base), given, (*path, name))
+            changes[field.name] = _build(kind, _default(field, base), given, (*path, name))
         for layer, value in [] if _is_table(kind) else given:
-            changes[name] = convert(kind, value, layer.label((*path, name)))
+            changes[field.name] = convert(kind, value, layer.label((*path, name)))
         if not given and base is None and _required(field):
             raise ConfigError(f"{'.'.join((*path, name))} must be set")
     return schema(**changes) if base is None else replace(base, **changes)
@@ -209,8 +209,9 @@ def _paths(hint: Any, base: Any, tables: Tables, path: Keys) -> Iterator[str]:
 
 
 def _fields(schema: Any) -> dict[str, tuple[Field[Any], Any]]:
+    """Setting -> its field and type. A field whose name Python keeps for itself ends in "_": `from_`."""
     hints = get_type_hints(schema, include_extras=True)
-    return {field.name: (field, hints[field.name]) for field in fields(schema) if field.init}
+    return {field.name.rstrip("_"): (field, hints[field.name]) for field in fields(schema) if field.init}
 
 
 def _bare(hint: Any) -> Any:
@@ -246,7 +247,7 @@ def to_table(config: Any) -> dict[str, Any]:
     """The settings as nested plain values: what a TOML file would hold."""
     table: dict[str, Any] = {}
     for name, (field, hint) in _fields(type(config)).items():
-        value = getattr(config, name)
+        value = getattr(config, field.name)
         if _is_table(hint):
             registry = _registry(hint)
             table[name] = {} if registry is None else {"name": registry.name_of(type(value))}

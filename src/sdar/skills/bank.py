@@ -11,7 +11,9 @@ A file is front matter and a body:
     1. **Heat while you hold it.** ...
 
 `kind` is the task kind that the file is for; a file without one is general. `summary` is what a small model
-reads instead of the body. `keywords` are what keyword retrieval looks for in the task sentence.
+reads instead of the body. `keywords` are what keyword retrieval looks for in the task sentence. Any number of
+lines `wording: ...` say the summary in other words, and demonstrations show them too; lines `held-out: ...`
+are kept from demonstrations, to see whether a model reads a skill or only knows it.
 """
 
 import hashlib
@@ -29,6 +31,7 @@ from sdar.settings.shipped import find_file
 BUILTIN = Path(__file__).parent / "banks"
 REQUIRED = ("name", "summary")
 OPTIONAL = ("kind", "keywords")
+REPEATED = ("wording", "held-out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,10 @@ class Skill:
     summary: str
     text: str
     keywords: tuple[str, ...] = ()
+    wordings: tuple[str, ...] = ()
+    """The summary in other words."""
+    held_out: tuple[str, ...] = ()
+    """The same, in words that no demonstration shows."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
@@ -51,10 +58,13 @@ class Skill:
         for field, value in (("summary", self.summary), ("body", self.text)):
             if not value.strip():
                 raise DataError(f"skill '{self.name}' has an empty {field}")
-        if any("\n" in line for line in (self.kind, self.summary, *self.keywords)):
+        lines = (self.kind, self.summary, *self.keywords, *self.wordings, *self.held_out)
+        if any("\n" in line for line in lines):
             raise DataError(f"skill '{self.name}' has a kind, summary or keyword of more than one line")
-        if any(part != part.strip() for part in (self.kind, self.summary, self.text, *self.keywords)):
+        if any(part != part.strip() for part in (self.text, *lines)):
             raise DataError(f"skill '{self.name}' has space around its kind, summary, body or a keyword")
+        if not all((*self.wordings, *self.held_out)):
+            raise DataError(f"skill '{self.name}' has an empty wording")
         if any(not word or "," in word for word in self.keywords):
             raise DataError(f"skill '{self.name}' has a keyword that is empty or holds a comma")
         if self.keywords and self.is_general:
@@ -68,7 +78,10 @@ class Skill:
     def render(self) -> str:
         """The text of the skill's file; `parse` reads it back."""
         keywords = ", ".join(self.keywords)
-        fields = (("name", self.name), ("kind", self.kind), ("summary", self.summary), ("keywords", keywords))
+        fields = [("name", self.name), ("kind", self.kind), ("summary", self.summary)]
+        for key, texts in zip(REPEATED, (self.wordings, self.held_out), strict=True):
+            fields += [(key, text) for text in texts]
+        fields.append(("keywords", keywords))
         head = "".join(f"{key}: {value}\n" for key, value in fields if value)
         return f"---\n{head}---\n\n{self.text}\n"
 
@@ -79,12 +92,16 @@ def parse(source: str) -> Skill:
     if not matter:
         raise DataError("does not start with front matter between two '---' lines")
     fields: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {key: [] for key in REPEATED}
     for line in filter(str.strip, matter[1].splitlines()):
         key, colon, value = (part.strip() for part in line.partition(":"))
         if not colon:
             raise DataError(f"front matter line '{line.strip()}' is not 'key: value'")
+        if key in REPEATED:
+            repeated[key].append(value)
+            continue
         if key not in REQUIRED + OPTIONAL:
-            raise DataError(f"unknown field '{key}': {suggest(key, REQUIRED + OPTIONAL)}")
+            raise DataError(f"unknown field '{key}': {suggest(key, REQUIRED + OPTIONAL + REPEATED)}")
         if key in fields:
             raise DataError(f"field '{key}' is given twice")
         fields[key] = value
@@ -92,7 +109,15 @@ def parse(source: str) -> Skill:
         if not fields.get(key):
             raise DataError(f"field '{key}' is missing")
     keywords = tuple(word.strip() for word in fields["keywords"].split(",")) if fields.get("keywords") else ()
-    return Skill(fields["name"], fields.get("kind", ""), fields["summary"], matter[2].strip(), keywords)
+    return Skill(
+        fields["name"],
+        fields.get("kind", ""),
+        fields["summary"],
+        matter[2].strip(),
+        keywords,
+        tuple(repeated["wording"]),
+        tuple(repeated["held-out"]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

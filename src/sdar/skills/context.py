@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from sdar.errors import ConfigError
+from sdar.skills import junk
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.embedding import Embedding  # noqa: F401 - registers itself
 from sdar.skills.retrieval import ByKind, Query, Retrieval, Returns, draw, retrievals, uniform
@@ -23,6 +24,18 @@ class Detail(StrEnum):
 
     FULL = "full"
     SUMMARY = "summary"
+
+
+class Content(StrEnum):
+    """What stands where a task's skills stand, to see what their content is worth."""
+
+    RIGHT = "right"
+    REWORDED = "reworded"
+    """The right ones, in words that no demonstration shows."""
+    WRONG = "wrong"
+    """Those of another kind of task."""
+    JUNK = "junk"
+    """Text that has nothing to do with any task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +67,9 @@ class SkillContext:
     wrong_rate: float = 0.0
     returns: Returns = field(default_factory=Returns)
     """What was observed with each skill; whoever plays the episodes tells it, between steps."""
+    content: Content = Content.RIGHT
+    wording: int = -1
+    """Which of its wordings a skill is shown in, or which text instead of it; -1: as in an evaluation."""
 
     @classmethod
     def from_config(cls, config: SkillsConfig, kinds: Collection[str] = (), seed: int = 0) -> "SkillContext":
@@ -67,6 +83,18 @@ class SkillContext:
         if config.wrong_rate and len(bank.kinds) < 2:
             raise ConfigError(f"skills.wrong_rate needs two task kinds; '{bank.name}' has {len(bank.kinds)}")
         return cls(bank, config.retrieval, Detail(config.detail), seed, config.wrong_rate)
+
+    def showing(self, content: Content, wording: int = -1) -> "SkillContext":
+        """The same, but for what every task is shown."""
+        rate = float(content is Content.WRONG)
+        return replace(self, content=content, wording=wording, wrong_rate=rate)
+
+    def contents(self, kinds: Collection[str]) -> tuple[Content, ...]:
+        """What can be shown for tasks of `kinds`: held-out words and wrong skills only if there are some."""
+        shown = [*self.bank.general, *(skill for kind in kinds for skill in self.bank.of_kind(kind))]
+        reworded = self.detail is Detail.SUMMARY and all(skill.held_out for skill in shown)
+        lacking = {Content.REWORDED: not reworded, Content.WRONG: len(self.bank.kinds) < 2}
+        return tuple(content for content in Content if not lacking.get(content))
 
     def select(self, task: Task, goal: str, messages: Sequence[Message] = ()) -> tuple[Skill, ...]:
         """The skills of `task`, whose task sentence is `goal`; the same in every turn of a step.
@@ -96,10 +124,20 @@ class SkillContext:
         return prepend(messages, self.section(skills)) if skills else tuple(messages)
 
     def section(self, skills: Sequence[Skill]) -> str:
-        """The heading and the skills as text."""
+        """The heading and the skills, or what stands instead of them, as text."""
+        if self.content is Content.JUNK:
+            names = [skill.name for skill in skills]
+            drawn = draw(junk.HELD_OUT, "junk", *names)
+            return f"{HEADING}\n{drawn if self.wording < 0 else junk.SHOWN[self.wording % len(junk.SHOWN)]}"
         if self.detail is Detail.SUMMARY:
-            return "\n".join([HEADING, *(skill.summary for skill in skills)])
+            return "\n".join([HEADING, *map(self._say, skills)])
         return "\n\n".join([HEADING, *(skill.text for skill in skills)])
+
+    def _say(self, skill: Skill) -> str:
+        """A skill in a sentence or two."""
+        if self.content is Content.REWORDED:
+            return skill.held_out[0]
+        return (skill.summary, *skill.wordings)[max(0, self.wording) % (1 + len(skill.wordings))]
 
 
 def prepend(messages: Sequence[Message], text: str) -> tuple[Message, ...]:

@@ -120,31 +120,43 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStartConfig:
-    """How the embedded model is made."""
+    """How the model that a run starts from learns from demonstrations of the environment's experts."""
 
+    from_: str = ""
+    """A pretrained model to start from, a directory or hub name; empty: the embedded model, from scratch."""
     model: EmbeddedConfig = field(default_factory=EmbeddedConfig)
-    """Shape of the model."""
+    """Shape of the embedded model."""
     steps: int = 600
     """Optimizer updates."""
     demonstrations: int = 16
-    """Demonstrations in one update; half of them show skills."""
+    """Demonstrations in one update."""
     lr: float = 4e-3
     """Largest learning rate; it rises over the first twentieth of the updates and then falls linearly."""
     skilled_expert: str = "explorer"
-    """Expert of the demonstrations with skills."""
+    """Expert of the demonstrations with the right skills."""
     skilled_noise: float = 0.05
-    """Share of wrong steps in demonstrations with skills."""
+    """Share of wrong steps in demonstrations with the right skills."""
     plain_expert: str = "wanderer"
-    """Expert of the demonstrations without skills."""
+    """Expert of all other demonstrations."""
     plain_noise: float = 0.42
-    """Share of wrong steps in demonstrations without skills."""
+    """Share of wrong steps in all other demonstrations."""
+    right: float = 0.5
+    """Share of the demonstrations that show the right skills."""
+    wordings: int = 1
+    """Wordings of each skill that demonstrations draw from, its summary first."""
+    wrong: float = 0.0
+    """Share that shows the skills of another kind of task, and plays as if there were none."""
+    junk: float = 0.0
+    """Share that shows unrelated text instead of skills, and plays as if there were none."""
     text_weight: float = 0.3
-    """Weight of what the environment says, against 1 for what the expert says."""
+    """Weight of what the environment says, against 1 for what the expert says; the embedded model only."""
     seed: int = 0
     """Decides weights, tasks and mistakes."""
 
     def __post_init__(self) -> None:
-        check_least(self, "warm_start", steps=1, demonstrations=2, lr=0, text_weight=0, seed=0)
+        check_least(self, "warm_start", steps=1, demonstrations=2, lr=0, text_weight=0, seed=0, wordings=1)
         for name in ("skilled_noise", "plain_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"warm_start.{name} must be between 0 and 1, not {getattr(self, name)}")
+        if min(self.right, self.wrong, self.junk) < 0 or self.right + self.wrong + self.junk > 1:
+            raise ConfigError("warm_start.right, wrong and junk are shares: none below 0, together at most 1")

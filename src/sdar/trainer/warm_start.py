@@ -1,8 +1,8 @@
 """Builds the embedded model: a small causal LM trained on demonstrations of the environment's experts.
 
-Half of the demonstrations show skills and are near-expert; the other half show none and err often. So the
-model plays much better with skills than without: its skill-conditioned self has something to teach. This is
-ordinary supervised training; the run that follows does the rest.
+The demonstrations (`sdar.trainer.demonstrations`) are near-expert under the right skills and err often under
+all else, so the model plays better with its skills than without: its skill-conditioned self has something to
+teach. This is ordinary supervised training; the run that follows does the rest.
 """
 
 import hashlib
@@ -23,14 +23,13 @@ from sdar.model.chat import Chat
 from sdar.model.embedded import build_model, build_tokenizer
 from sdar.model.load import save_model
 from sdar.model.policy import Packed, Policy
-from sdar.rollout.agent import Episode
-from sdar.rollout.samples import Sample, build_samples
+from sdar.rollout.samples import Sample
 from sdar.rollout.settings import RolloutConfig
 from sdar.runs.files import ensure_directory
 from sdar.runs.paths import data_dir
-from sdar.skills.context import SkillContext
+from sdar.skills.context import Content, SkillContext
+from sdar.trainer.demonstrations import Demonstrations, draw
 from sdar.trainer.settings import WarmStartConfig
-from sdar.types import Completion, Group, StopReason, Task, Trajectory
 
 Progress = Callable[[int, int, float], None]
 """Told (steps done, all steps, loss)."""
@@ -55,16 +54,9 @@ class WarmStart:
             "config": asdict(self.config),
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        for source in self._sources():
+        for source in sources():
             digest.update(source.read_bytes())
         return digest.hexdigest()
-
-    def _sources(self) -> Iterator[Path]:
-        """The files besides the environment's whose code decides what is learned."""
-        root = Path(sdar.__file__).parent
-        yield from sorted((root / "model").glob("*.py"))
-        yield from (root / "skills" / f"{part}.py" for part in ("bank", "context", "embedding", "retrieval"))
-        yield from (root / "rollout" / "agent.py", Path(__file__))
 
     @property
     def directory(self) -> Path:
@@ -96,7 +88,7 @@ class WarmStart:
         tokenizer = build_tokenizer(self._texts(), config.model)
         policy = Policy(build_model(tokenizer, config.model, config.seed)).to(device).train()
         optimizers = _optimizers(policy, config.lr)
-        demonstrations = self._demonstrations(Chat(tokenizer), tokenizer)
+        demonstrations = self.demonstrations.samples(Chat(tokenizer), tokenizer)
         for step in range(config.steps):
             lr = config.lr * min(1.0, 20 * (step + 1) / config.steps) * (1 - step / config.steps)
             samples = [next(demonstrations) for _ in range(config.demonstrations)]
@@ -115,11 +107,14 @@ class WarmStart:
     def _texts(self) -> Iterator[str]:
         """What the tokenizer learns from: skills, prompts, observations and answers of 400 episodes."""
         for skill in self.skills.bank.skills:
-            yield self.skills.section((skill,))
+            yield from (
+                self.skills.showing(Content.RIGHT, k).section((skill,))
+                for k in range(min(self.config.wordings, 1 + len(skill.wordings)))
+            )
         prompts = self.spec.prompts()
         tasks = self.spec.tasks(self.spec.splits()[0])
         for number in range(400):
-            env, task = self.spec.make(), tasks[_draw(len(tasks), self.config.seed, 1, number)]
+            env, task = self.spec.make(), tasks[draw(len(tasks), self.config.seed, 1, number)]
             observation = env.reset(task)
             expert = self.spec.expert(self.config.skilled_expert, env, task, number, noise=0.3)
             yield from (message.content for message in prompts.opening(observation))
@@ -132,47 +127,26 @@ class WarmStart:
                     break
                 yield from (message.content for message in prompts.following(observation))
 
-    def _demonstrations(self, chat: Chat, tokenizer: PreTrainedTokenizerBase) -> Iterator[Sample]:
-        """Samples without end, in turn with and without skills."""
-        tasks, number = self.spec.tasks(self.spec.splits()[0]), 0
-        while True:
-            task = tasks[_draw(len(tasks), self.config.seed, 2, number)]
-            trajectory = self._demonstrate(task, number, chat, tokenizer, skilled=number % 2 == 0)
-            yield from build_samples(
-                [Group(task, [trajectory])],
-                chat=chat,
-                teacher=None,
-                context_length=self.config.model.context_length,
-            )[0]
-            number += 1
+    @property
+    def demonstrations(self) -> Demonstrations:
+        """What the model learns from."""
+        return Demonstrations(
+            spec=self.spec,
+            skills=self.skills,
+            rollout=self.rollout,
+            config=self.config,
+            context_length=self.config.model.context_length,
+        )
 
-    def _demonstrate(
-        self, task: Task, number: int, chat: Chat, tokenizer: PreTrainedTokenizerBase, *, skilled: bool
-    ) -> Trajectory:
-        config, env, prompts = self.config, self.spec.make(), self.spec.prompts()
-        episode = Episode(
-            env,
-            task,
-            0,
-            prompts=prompts,
-            chat=chat,
-            context=self.rollout.context,
-            history=self.rollout.history,
-            context_length=config.model.context_length,
-            skills=self.skills if skilled else None,
-        )
-        name, noise = (
-            (config.skilled_expert, config.skilled_noise)
-            if skilled
-            else (config.plain_expert, config.plain_noise)
-        )
-        expert = self.spec.expert(name, env, task, number, noise=noise)
-        while not episode.end:
-            text = prompts.answer(expert.act(episode.observation))
-            tokens = (*chat.encode(text), tokenizer.eos_token_id)
-            completion = Completion(tokens, (0.0,) * len(tokens), StopReason.STOP)
-            episode.accept(chat.decode(tokens), completion, episode.act(chat.decode(tokens)))
-        return episode.trajectory()
+
+def sources() -> Iterator[Path]:
+    """The files besides the environment's whose code decides what is learned from demonstrations."""
+    root = Path(sdar.__file__).parent
+    yield from sorted((root / "model").glob("*.py"))
+    parts = ("bank", "context", "embedding", "junk", "retrieval")
+    yield from (root / "skills" / f"{part}.py" for part in parts)
+    yield root / "rollout" / "agent.py"
+    yield from (root / "trainer" / f"{part}.py" for part in ("demonstrations", "imitation", "warm_start"))
 
 
 def _optimizers(policy: Policy, lr: float) -> list[torch.optim.Optimizer]:
@@ -199,8 +173,3 @@ def _pack(samples: Sequence[Sample], text_weight: float, device: torch.device) -
     policy = np.concatenate(chosen)
     weights = np.where(policy, 1 / policy.sum(), text_weight / max(1, (~policy).sum()))
     return packed.to(device), torch.from_numpy(weights).float().to(device)
-
-
-def _draw(size: int, *key: int) -> int:
-    """An index below `size` that follows from `key`."""
-    return int(np.random.default_rng(list(key)).integers(size))

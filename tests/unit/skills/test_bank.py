@@ -16,6 +16,16 @@ def test_saved_bank_reads_back_equal(bank: SkillBank, directory: Path) -> None:
     assert sorted(os.listdir(directory.parent)) == ["small"]
 
 
+def test_wordings_are_read_and_written_back() -> None:
+    source = GOOD.replace("summary: use it.", "summary: use it.\nwording: a.\nwording: b.\nheld-out: c.")
+    skill = parse(source)
+    assert (skill.summary, skill.wordings, skill.held_out) == ("use it.", ("a.", "b."), ("c.",))
+    assert parse(skill.render()) == skill
+    assert skill.render() != parse(GOOD).render()
+    with pytest.raises(DataError, match="empty wording"):
+        parse(GOOD.replace("summary:", "wording:\nsummary:"))
+
+
 def test_general_skills_come_first_then_names(bank: SkillBank) -> None:
     assert [skill.name for skill in bank.skills] == ["basics", "cool", "heat", "put"]
     assert bank.kinds == ("cool", "heat", "put")

@@ -1,11 +1,14 @@
 import pickle
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sdar.errors import ConfigError
-from sdar.skills.bank import SkillBank
-from sdar.skills.context import HEADING, Detail, SkillContext, SkillsConfig
+from sdar.skills import junk
+from sdar.skills.bank import Skill, SkillBank
+from sdar.skills.context import HEADING, Content, Detail, SkillContext, SkillsConfig
 from sdar.skills.retrieval import ByKind, Everything, RandomKind, retrievals
 from sdar.types import Message, Task
 
@@ -95,3 +98,66 @@ def test_wrong_rate_needs_two_kinds(bank: SkillBank, tmp_path: Path) -> None:
 def test_wrong_rate_is_a_share(rate: float) -> None:
     with pytest.raises(ConfigError, match="between 0 and 1"):
         SkillsConfig(wrong_rate=rate)
+
+
+WORDED = SkillBank(
+    "worded",
+    (
+        Skill("basics", "", "look once.", "Look.", (), ("see once.",), ("one look.",)),
+        Skill("cool", "cool", "use the fridge.", "Fridge.", (), (), ("make it cold.",)),
+        Skill(
+            "heat",
+            "heat",
+            "use the microwave.",
+            "Microwave.",
+            (),
+            ("warm it.", "make it hot."),
+            ("no cold.",),
+        ),
+    ),
+)
+
+
+def shown(skills: SkillContext) -> str:
+    return skills.section(skills.select(TASKS[0], "goal"))
+
+
+def test_each_content_is_shown_in_place_of_the_skills() -> None:
+    own = context(WORDED, detail=Detail.SUMMARY)
+    assert shown(own) == shown(own.showing(Content.RIGHT)) == f"{HEADING}\nlook once.\nuse the microwave."
+    assert shown(own.showing(Content.RIGHT, 1)) == f"{HEADING}\nsee once.\nwarm it."
+    assert shown(own.showing(Content.RIGHT, 2)) == f"{HEADING}\nlook once.\nmake it hot."
+    assert shown(own.showing(Content.REWORDED)) == f"{HEADING}\none look.\nno cold."
+    assert shown(own.showing(Content.WRONG)) == f"{HEADING}\nlook once.\nuse the fridge."
+    assert shown(own.showing(Content.JUNK)).removeprefix(f"{HEADING}\n") in junk.HELD_OUT
+    assert shown(own.showing(Content.JUNK, 13)) == f"{HEADING}\n{junk.SHOWN[1]}"
+    assert not set(junk.SHOWN) & set(junk.HELD_OUT)
+
+
+def test_held_out_words_and_wrong_skills_need_some() -> None:
+    short = context(WORDED, detail=Detail.SUMMARY)
+    assert short.contents({"heat"}) == tuple(Content)
+    assert Content.REWORDED not in context(WORDED).contents({"heat"})
+    bare = replace(WORDED, skills=(WORDED.skills[0], Skill("heat", "heat", "warm it.", "Warm.")))
+    assert context(bare, detail=Detail.SUMMARY).contents({"heat"}) == (Content.RIGHT, Content.JUNK)
+
+
+@pytest.mark.parametrize(
+    ("bank", "kinds"),
+    [
+        ("alfworld", SkillBank.load("alfworld").kinds),
+        ("search_qa", ("lookup", "bridge", "chain", "compare")),
+        ("webshop", SkillBank.load("webshop").kinds),
+    ],
+)
+def test_the_built_in_banks_say_each_skill_of_generated_tasks_in_four_ways(
+    bank: str, kinds: tuple[str, ...]
+) -> None:
+    skills = SkillBank.load(bank)
+    for skill in [*skills.general, *(skill for kind in kinds for skill in skills.of_kind(kind))]:
+        texts = (skill.summary, *skill.wordings, *skill.held_out)
+        assert len(set(texts)) == 4
+        assert len(skill.held_out) == 1
+        for text in texts:
+            assert 0.5 < len(text.split()) / len(skill.summary.split()) < 2, skill.name
+            assert re.fullmatch(r"[a-z0-9 ,.:'-]+", text), text

@@ -64,6 +64,7 @@ def test_the_fingerprint_sees_every_setting(make):
     others = [
         make(seed=1),
         make(plain_noise=0.1),
+        make(junk=0.2),
         make(spec=AlfworldSpec(max_turns=9)),
         replace(first, skills=replace(first.skills, detail=Detail.FULL)),
         replace(first, skills=replace(first.skills, rule=RandomKind())),
@@ -72,15 +73,6 @@ def test_the_fingerprint_sees_every_setting(make):
     prints = [warm_start.fingerprint for warm_start in [first, *others]]
     assert len(set(prints)) == len(prints)
     assert make().fingerprint == first.fingerprint
-
-
-def test_half_of_the_demonstrations_show_skills(make):
-    warm_start = make()
-    tokenizer = build_tokenizer(warm_start._texts(), SMALL)
-    chat = Chat(tokenizer)
-    demonstrations = warm_start._demonstrations(chat, tokenizer)
-    prompts = [chat.decode(next(demonstrations).prompt) for _ in range(6)]
-    assert ["Skills" in prompt for prompt in prompts] == [True, False] * 3
 
 
 def test_frequent_names_are_one_token(make):
@@ -93,7 +85,7 @@ def test_frequent_names_are_one_token(make):
 def test_weights_of_the_supervised_loss(make):
     warm_start = make()
     tokenizer = build_tokenizer(warm_start._texts(), SMALL)
-    demonstrations = warm_start._demonstrations(Chat(tokenizer), tokenizer)
+    demonstrations = warm_start.demonstrations.samples(Chat(tokenizer), tokenizer)
     samples = [next(demonstrations) for _ in range(3)]
     packed, weights = _pack(samples, 0.25, CPU)
     chosen = torch.tensor([mark for s in samples for mark in (*[False] * len(s.prompt), *s.policy)[1:]])

@@ -1,0 +1,94 @@
+"""A warm start from a pretrained model: a tiny random Llama that speaks ChatML."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.tiny import tiny_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sdar.build.checks import check
+from sdar.build.skills import skill_context
+from sdar.build.warm_start import PretrainedStart, warm_start
+from sdar.errors import ConfigError
+from sdar.model.load import load_model, load_tokenizer
+from sdar.model.settings import ModelConfig, find_model
+from sdar.recipe import load_config
+from sdar.settings.config import Layer
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    """A pretrained model in the data directory."""
+    monkeypatch.setenv("SDAR_DATA", str(tmp_path))
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer("qwen2")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "little")
+    tokenizer.save_pretrained(tmp_path / "little")
+    return tmp_path / "little"
+
+
+def settings(**model):
+    table = {
+        "env": {"max_turns": 4},
+        "model": {"lora_rank": 4, **model},
+        "warm_start": {"from": "little", "steps": 3, "demonstrations": 2, "lr": 1e-2},
+    }
+    return load_config([Layer("x", table)])
+
+
+@pytest.mark.parametrize("model", [{}, {"dtype": "bfloat16"}, {"lora_rank": 0}])
+def test_the_result_is_a_plain_model_that_learned(base, model):
+    config = settings(**model)
+    check(config)
+    directory = warm_start(config)
+    assert not (directory / "adapter").exists()
+    before, after = (load_model(ModelConfig(), path, "cpu").state_dict() for path in (base, directory))
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert after[name].dtype is torch.float32
+    assert after.keys() == before.keys()
+    assert not torch.equal(after[name], before[name])
+    assert load_tokenizer(directory).get_vocab() == load_tokenizer(base).get_vocab()
+    stamp = (directory / "config.json").stat().st_mtime_ns
+    assert warm_start(config) == directory
+    assert (directory / "config.json").stat().st_mtime_ns == stamp
+
+
+def test_the_fingerprint_sees_weights_settings_and_skills(base):
+    def of(config):
+        skills = skill_context(config)
+        return PretrainedStart(config, skills, find_model(config.warm_start.from_)).fingerprint
+
+    first = settings()
+    others = [
+        settings(lora_rank=0),
+        replace(first, warm_start=replace(first.warm_start, steps=4)),
+        replace(first, env=replace(first.env, max_turns=5)),
+        replace(first, skills=replace(first.skills, detail="full")),
+    ]
+    prints = [of(config) for config in (first, *others)]
+    model = load_model(ModelConfig(), base, "cpu")
+    with torch.no_grad():
+        model.model.norm.weight[0] += 1
+    model.save_pretrained(base)
+    prints.append(of(first))
+    assert len(set(prints)) == len(prints)
+
+
+def test_a_name_in_the_data_directory_is_a_model(base):
+    assert find_model("little") == str(base)
+    with pytest.raises(ConfigError, match="there is no model at smollm2: sdar data download smollm2"):
+        find_model("smollm2")
+    with pytest.raises(ConfigError, match="there is no model at litle: no such directory"):
+        check(load_config([Layer("x", {"warm_start": {"from": "litle"}})]))
