@@ -183,8 +183,10 @@ def check_torchrun(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
 def check_script(words: Sequence[str]) -> None:
     """The script exists and takes these flags."""
+    if words[0] == "-m":  # a module of the repository, run from its root
+        words = [f"{words[1].replace('.', '/')}.py", *words[2:]]
     script = Path(words[0])
-    source = script.read_text(encoding="utf-8")
+    source = (ROOT / script).read_text(encoding="utf-8")
     if script.name == "dev.py":
         assert f'["{words[1]}"]' in source
         return

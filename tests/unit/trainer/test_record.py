@@ -37,7 +37,7 @@ def batch() -> Batch:
 
 def test_streams_of_a_trajectory_join_its_samples() -> None:
     gate = torch.tensor([0.1, 0.2, 0.0, 0.25])
-    first, second = token_streams(batch(), Learned({}, LIVE, [0], {"gate": gate}), 2)
+    first, second = token_streams(batch(), Learned({}, LIVE, [0], streams={"gate": gate}), 2)
     assert first == {
         "live": [-1.0, -1.5, -9.0],
         "adv": [0.5, 0.5, 0.5],
