@@ -84,7 +84,7 @@ def interrupt(planned: Planned, place: Path, model: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr(RunDir, "log_metrics", stop)
         words = ["--name", name, "--out", str(place), "--model.path", str(model)]
-        assert main(["train", *words, *flags(planned.settings)]) == 0
+        assert main(["train", *words, *flags(planned.settings)]) == 130
     return RunDir(place / name)
 
 
