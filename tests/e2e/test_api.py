@@ -88,4 +88,5 @@ def test_importing_and_refusing_take_no_torch() -> None:
         "sdar.load_config('alfworld/published')\n"
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ))
+    assert done.returncode == 0
