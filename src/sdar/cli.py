@@ -1,14 +1,13 @@
 """The command line: `sdar COMMAND words... --flags`. The commands are in `sdar.commands`.
 
-Flags are settings, merged like recipes (`sdar.settings.config`); tyro writes the help of the classes that
-they fill.
+Flags are settings, merged like recipes (`sdar.settings.config`).
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import fields, make_dataclass
+from dataclasses import fields
 from io import TextIOWrapper
 
 from sdar import __version__
@@ -16,8 +15,8 @@ from sdar.commands import COMMANDS
 from sdar.commands.base import IS_MAIN, STOPPED, Command, configure, first_line, say
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.runs.files import explain
-from sdar.runs.progress import quietly
 from sdar.settings.config import Layer, load, read_flags
+from sdar.settings.help import help_text
 from sdar.settings.shipped import read_recipe
 
 CLOSED = 141
@@ -72,8 +71,13 @@ def dispatch(args: list[str]) -> int:
         return 0
     quiet, flags = divide(flags, ["quiet"])
     mine, settings = divide(flags, [field.name for field in own] if command.settings else flags.values)
-    with quietly() if quiet.values else nullcontext():
-        return command.run(words, load(command.options, [mine]), settings)
+    options: object = load(command.options, [mine])
+    if not quiet.values:
+        return command.run(words, options, settings)
+    from sdar.runs.progress import quietly
+
+    with quietly():
+        return command.run(words, options, settings)
 
 
 def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
@@ -96,21 +100,9 @@ def overview() -> str:
 
 def show_help(name: str, command: Command, words: list[str], flags: Layer) -> None:
     """Print what a command takes; of the objectives and environments, the settings of the chosen ones."""
-    import tyro
-
-    shown, default = command.options, command.options()
+    own, settings = divide(flags, [field.name for field in fields(command.options)])
+    shown = [load(command.options, [own])]
     if command.settings:
-        own, settings = divide(flags, [field.name for field in fields(command.options)])
-        recipes = [read_recipe(word) for word in command.recipes(words)]
-        config = configure(recipes, settings)
-        bases = (command.options, type(config))
-        shown = make_dataclass(command.options.__name__, [], bases=bases, frozen=True, kw_only=True)
-        default = shown(**vars(config), **vars(load(command.options, [own])))
-    tyro.cli(
-        shown,
-        default=default,
-        args=["--help"],
-        prog=f"sdar {name} {command.usage}".rstrip(),
-        description=command.run.__doc__,
-        config=(tyro.conf.FlagConversionOff, tyro.conf.EnumChoicesFromValues),
-    )
+        shown.append(configure([read_recipe(word) for word in command.recipes(words)], settings))
+    usage = " ".join(["sdar", name, *command.usage.split(), "[--FLAGS]"])
+    say(help_text(usage, inspect.getdoc(command.run) or "", *shown))

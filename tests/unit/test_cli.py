@@ -24,7 +24,7 @@ def run_python(*args: str) -> subprocess.CompletedProcess[str]:
 def test_help_does_not_import_torch() -> None:
     code = (
         "import sys; from sdar.cli import main; status = main(['--help']); "
-        "assert not {'torch', 'transformers', 'tyro', 'matplotlib'} & set(sys.modules); sys.exit(status)"
+        "assert not {'torch', 'transformers', 'rich', 'matplotlib'} & set(sys.modules); sys.exit(status)"
     )
     done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
@@ -249,9 +249,7 @@ def test_a_plugin_file_adds_an_objective(
 
 
 def test_help_shows_the_chosen_objective_only(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        main(["train", "--objective", "rlsd", "--help"])
-    assert done.value.code == 0
+    assert main(["train", "--objective", "rlsd", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--objective.lam" in text
     assert "--objective.beta" not in text
@@ -261,9 +259,7 @@ def test_help_shows_the_chosen_objective_only(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        main([name, "-h"])
-    assert done.value.code == 0
+    assert main([name, "-h"]) == 0
     assert f"usage: sdar {name}" in capsys.readouterr().out
 
 

@@ -4,13 +4,14 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
-from sdar.settings.registry import Registry
 from sdar.settings.shipped import about, recipes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     for group in words or groups:
         table.add_row(group, style="bold")
-        for name, (line, source) in groups[group].items():
+        for name, (line, source) in groups[group]().items():
             table.add_row(f"  {name}", line, source)
     console = Console()
     if not console.is_terminal:
@@ -48,47 +49,56 @@ Rows = dict[str, tuple[str, str]]
 """Name -> one line and its source."""
 
 
-def catalogue(config: "RunConfig") -> dict[str, Rows]:
-    """What can be chosen, by group."""
-    from sdar.envs.base import envs
-    from sdar.envs.search_qa.retrieval import retrievers
-    from sdar.objectives.advantages import estimators, statistics
-    from sdar.objectives.base import objectives
-    from sdar.ops.divergences import divergences
-    from sdar.ops.gates import gates
-    from sdar.ops.ratios import ratios
-    from sdar.ops.reduce import reductions
-    from sdar.rollout.engines.settings import engines
-    from sdar.rollout.stages import stages
-    from sdar.rollout.views import views
-    from sdar.runs.trackers import trackers
-    from sdar.skills.bank import SkillBank, builtin_banks
-    from sdar.skills.retrieval import retrievals
-    from sdar.trainer.teachers import teachers
+TABLES = {
+    "objectives": ["sdar.objectives.base"],
+    "envs": ["sdar.envs.base"],
+    "retrievers": ["sdar.skills.retrieval:retrievals", "sdar.envs.search_qa.retrieval"],
+    "teachers": ["sdar.trainer.teachers"],
+    "engines": ["sdar.rollout.engines.settings"],
+    "stages": ["sdar.rollout.stages"],
+    "views": ["sdar.rollout.views:views.write"],
+    "gates": ["sdar.ops.gates"],
+    "divergences": ["sdar.ops.divergences:divergences.distance"],
+    "ratios": ["sdar.ops.ratios"],
+    "reductions": ["sdar.ops.reduce"],
+    "estimators": ["sdar.objectives.advantages"],
+    "statistics": ["sdar.objectives.advantages"],
+    "trackers": ["sdar.runs.trackers"],
+}
+"""Group -> the modules of its registries; `module:registry.part` where the registry is not called like the
+group, or where a part of each entry has the docstring."""
 
+
+def catalogue(config: "RunConfig") -> dict[str, Callable[[], Rows]]:
+    """What can be chosen, by group; each is gathered when asked for."""
     env = config.env
-    return {
-        "recipes": {name: (about(file), "") for name, file in recipes().items()},
-        "objectives": rows(objectives),
-        "envs": rows(envs),
-        "panels": {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},
-        "banks": {name: (f"{len(SkillBank.load(name).skills)} skills", "") for name in builtin_banks()},
-        "retrievers": {**rows(retrievals), **rows(retrievers)},
-        "teachers": rows(teachers),
-        "engines": rows(engines),
-        "stages": rows(stages),
-        "views": rows({name: views[name].write for name in views}),
-        "gates": rows(gates),
-        "divergences": rows({name: divergences[name].distance for name in divergences}),
-        "ratios": rows(ratios),
-        "reductions": rows(reductions),
-        "estimators": rows(estimators),
-        "statistics": rows(statistics),
-        "trackers": rows(trackers),
+    groups: dict[str, Callable[[], Rows]] = {
+        "recipes": lambda: {name: (about(file), "") for name, file in recipes().items()},
+        "panels": lambda: {name: (f"{len(env.panel(name).tasks)} tasks", "") for name in env.panels()},
+        "banks": banks,
     }
+    return groups | {group: partial(registered, group) for group in TABLES}
 
 
-def rows(table: Registry[Any] | Mapping[str, Any]) -> Rows:
+def banks() -> Rows:
+    """The banks of the package."""
+    from sdar.skills.bank import SkillBank, builtin_banks
+
+    return {name: (f"{len(SkillBank.load(name).skills)} skills", "") for name in builtin_banks()}
+
+
+def registered(group: str) -> Rows:
+    """What the docstrings of a group's registered things say."""
+    found: Rows = {}
+    for place in TABLES[group]:
+        module, _, name = place.partition(":")
+        table, _, part = (name or group).partition(".")
+        registry = getattr(import_module(module), table)
+        found |= rows({key: getattr(registry[key], part) if part else registry[key] for key in registry})
+    return found
+
+
+def rows(table: Mapping[str, Any]) -> Rows:
     """What the docstrings of registered things say."""
     return {name: (first_line(table[name]), source_of(table[name])) for name in table}
 

@@ -127,7 +127,7 @@ def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
         raise ConfigError(
             f"class {schema.__name__} lacks {', '.join(sorted(missing))}, which all of its kind have"
         )
-    known = _fields(schema)
+    known = settings_of(schema)
     for layer, table in tables:
         for key in table:
             if key not in known:
@@ -135,9 +135,9 @@ def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
     changes: dict[str, Any] = {}
     for name, (field, kind) in known.items():
         given = [(layer, table[name]) for layer, table in tables if name in table]
-        if given and _is_table(kind):
+        if given and is_table(kind):
             changes[field.name] = _build(kind, _default(field, base), given, (*path, name))
-        for layer, value in [] if _is_table(kind) else given:
+        for layer, value in [] if is_table(kind) else given:
             changes[field.name] = convert(kind, value, layer.label((*path, name)))
         if not given and base is None and _required(field):
             raise ConfigError(f"{'.'.join((*path, name))} must be set")
@@ -146,7 +146,7 @@ def _build(hint: Any, base: Any, tables: Tables, path: Keys) -> Any:
 
 def _choose(hint: Any, base: Any, tables: Tables, path: Keys) -> tuple[Any, Any, Tables]:
     """Settle the class of a polymorphic field and drop what was set for another one, by its name."""
-    registry = _registry(hint)
+    registry = registry_of(hint)
     name = None if base is None or registry is None else registry.name_of(type(base))
     kept: Tables = []
     nameless: Tables = []
@@ -162,7 +162,7 @@ def _choose(hint: Any, base: Any, tables: Tables, path: Keys) -> tuple[Any, Any,
                 advice = suggest(chosen, registry)
                 raise ConfigError(f"{label}: unknown {registry.what} '{chosen}': {advice}")
             if chosen != name:
-                name, base, known = chosen, None, _fields(registry[chosen])
+                name, base, known = chosen, None, settings_of(registry[chosen])
                 kept = [(one, {key: t[key] for key in t if key in known}) for one, t in nameless]
             table = {key: value for key, value in table.items() if key != "name"}
         else:
@@ -189,18 +189,18 @@ def _explain(unknown: _UnknownSetting, known: list[str]) -> ConfigError:
 
 
 def _owner(hint: Any, schema: Any) -> str:
-    registry = _registry(hint)
+    registry = registry_of(hint)
     return "" if registry is None else f" of {registry.what} '{registry.name_of(schema)}'"
 
 
 def _paths(hint: Any, base: Any, tables: Tables, path: Keys) -> Iterator[str]:
     """Every valid dotted name, tables included, given the classes that `tables` choose."""
     schema, base, tables = _choose(hint, base, tables, path)
-    if _registry(hint) is not None:
+    if registry_of(hint) is not None:
         yield ".".join((*path, "name"))
-    for name, (field, kind) in _fields(schema).items():
+    for name, (field, kind) in settings_of(schema).items():
         yield ".".join((*path, name))
-        if _is_table(kind):
+        if is_table(kind):
             given = [(layer, table[name]) for layer, table in tables if name in table]
             yield from _paths(kind, _default(field, base), given, (*path, name))
 
@@ -208,7 +208,7 @@ def _paths(hint: Any, base: Any, tables: Tables, path: Keys) -> Iterator[str]:
 # ---- fields and their types
 
 
-def _fields(schema: Any) -> dict[str, tuple[Field[Any], Any]]:
+def settings_of(schema: Any) -> dict[str, tuple[Field[Any], Any]]:
     """Setting -> its field and type. A field whose name Python keeps for itself ends in "_": `from_`."""
     hints = get_type_hints(schema, include_extras=True)
     return {field.name.rstrip("_"): (field, hints[field.name]) for field in fields(schema) if field.init}
@@ -218,13 +218,15 @@ def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def _registry(hint: Any) -> Registry[Any] | None:
+def registry_of(hint: Any) -> Registry[Any] | None:
+    """Where the class of a polymorphic field is looked up by name; None of any other field."""
     extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     return next((extra for extra in extras if isinstance(extra, Registry)), None)
 
 
-def _is_table(hint: Any) -> bool:
-    return _registry(hint) is not None or is_dataclass(_bare(hint))
+def is_table(hint: Any) -> bool:
+    """Whether a field of this type holds a table of settings."""
+    return registry_of(hint) is not None or is_dataclass(_bare(hint))
 
 
 def _required(field: Field[Any]) -> bool:
@@ -246,10 +248,10 @@ def _default(field: Field[Any], base: Any) -> Any:
 def to_table(config: Any) -> dict[str, Any]:
     """The settings as nested plain values: what a TOML file would hold."""
     table: dict[str, Any] = {}
-    for name, (field, hint) in _fields(type(config)).items():
+    for name, (field, hint) in settings_of(type(config)).items():
         value = getattr(config, field.name)
-        if _is_table(hint):
-            registry = _registry(hint)
+        if is_table(hint):
+            registry = registry_of(hint)
             table[name] = {} if registry is None else {"name": registry.name_of(type(value))}
             table[name] |= to_table(value)
         elif value is not None or field.default is not None:

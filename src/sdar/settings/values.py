@@ -140,6 +140,17 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+def flag_words(value: Any) -> list[str]:
+    """A typed field or a TOML value as the words after its flag.
+
+    >>> flag_words(0.1), flag_words(["a", 2]), flag_words(None)
+    (['0.1'], ['a', '2'], ['none'])
+    """
+    value = plain(value)
+    listed = value if isinstance(value, list) else [value]
+    return [item if isinstance(item, str) else json.dumps(item) for item in listed]
+
+
 def literal(value: Any) -> str:
     """A TOML value as it is written in a file.
 

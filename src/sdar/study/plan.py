@@ -18,6 +18,7 @@ from typing import Any
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import read_toml
 from sdar.settings.shipped import is_shipped
+from sdar.settings.values import flag_words
 
 Table = Mapping[str, Any]
 
@@ -121,7 +122,5 @@ def flags(settings: Table, prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             words += flags(value, f"{prefix}{key}.")
         else:
-            listed = value if isinstance(value, list) else [value]
-            plain = [item if isinstance(item, str) else json.dumps(item) for item in listed]
-            words += [f"--{prefix}{key}", *plain]
+            words += [f"--{prefix}{key}", *flag_words(value)]
     return words
