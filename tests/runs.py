@@ -117,7 +117,8 @@ def tiny_trainer(
         average=lambda decay: Average(policy, decay),
         load=lambda path: Policy(tiny_model(seed=int(path))),
     )
-    collector = Collector(spec, engine, chat, rollout)
+    skills, share = SkillContext(BANK, retrieval or Everything()), objective.skilled_share
+    collector = Collector(spec, engine, chat, rollout, skills if share else None, share)
 
     def evaluate(step: int) -> dict[str, float]:
         groups = collector.collect(spec.panel(spec.panels()[0]).tasks[:2], 1, seed=0)
@@ -134,9 +135,9 @@ def tiny_trainer(
         collector=collector,
         engine=engine,
         chat=chat,
-        teacher=Views(
-            names=views or objective.views, spec=spec, skills=SkillContext(BANK, retrieval or Everything())
-        ),
+        teacher=Views(names=views or objective.views, spec=spec, skills=skills)
+        if views or objective.views
+        else None,
         learner=Learner(
             policy=policy,
             optimizer=make_optimizer(policy, optim),

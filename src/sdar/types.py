@@ -107,6 +107,10 @@ class Completion:
         return len(self.tokens) + self.hidden
 
 
+NOTHING = Completion((), (), StopReason.STOP)
+"""A completion without tokens."""
+
+
 class ContextMode(StrEnum):
     """How an episode becomes token sequences.
 
@@ -144,6 +148,23 @@ class Turn:
     reward: float
     valid: bool
     metrics: Mapping[str, float] = field(default_factory=dict)
+    shown: str = ""
+    """What the player was shown at the head of the first user message, such as skills."""
+
+    @property
+    def plain(self) -> tuple[Message, ...]:
+        r"""The messages without what was shown.
+
+        >>> seen = (Message("user", "Hint.\n\nx"),)
+        >>> Turn(Observation("x"), seen, (), NOTHING, "", "", 0.0, True, shown="Hint.").plain
+        (Message(role='user', content='x'),)
+        """
+        first = next((i for i, message in enumerate(self.messages) if message.role == "user"), 0)
+        if not self.shown:
+            return self.messages
+        told = self.messages[first]
+        bare = Message(told.role, told.content.removeprefix(f"{self.shown}\n\n"))
+        return (*self.messages[:first], bare, *self.messages[first + 1 :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,11 @@ class Trajectory:
     """What was shown after the last action."""
     facts: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Texts that a stage after the rollout has added, for teacher views to use."""
+
+    @property
+    def skilled(self) -> bool:
+        """Whether the player saw skills."""
+        return any(turn.shown for turn in self.turns)
 
     @property
     def reward(self) -> float:
@@ -184,8 +210,35 @@ class Trajectory:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What stands before a turn of an episode, with another text at its head than the player saw there."""
+
+    trajectory: Trajectory
+    turn: int
+    """Counted from 0."""
+    note: str = ""
+    """At the head of the first user message; empty: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """A sample beside those of the episodes: an answer in a place where it was not given."""
+
+    at: Place
+    """What the student reads."""
+    answer: Completion
+    teacher: Place | None = None
+    """What the teacher reads in front of the same answer; None: no teacher."""
+    weight: float = 1.0
+    """For the objective to read."""
+    adv: float | None = None
+    """The advantage of its tokens; None: no policy gradient."""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """Trajectories of one task."""
+    """Trajectories of one task, and what else is to be learned with them."""
 
     task: Task
     trajectories: Sequence[Trajectory]
+    extras: Sequence[Extra] = ()

@@ -7,7 +7,7 @@ from sdar.model.chat import Chat
 from sdar.model.load import context_of
 from sdar.recipe import RunConfig
 from sdar.rollout.views import Views
-from sdar.skills.context import SkillContext
+from sdar.skills.context import SkillContext, prepend
 from sdar.types import ContextMode
 
 
@@ -26,7 +26,7 @@ def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContex
     transcript = config.rollout.context is ContextMode.TRANSCRIPT
     messages = prompts.opening(first) if transcript else prompts.window(first, [], first, 0)
     if skills is not None:
-        messages = skills.apply(messages, skills.select(task, first.goal, messages))
+        messages = prepend(messages, skills.note(task, first.goal, messages))
     length = len(chat.render(messages)) + config.rollout.max_tokens
     limit = context_of(model)
     if length > limit:

@@ -42,4 +42,4 @@ def content_rules(config: RunConfig) -> list[str]:
 def needs_skills(config: RunConfig) -> bool:
     """Whether a teacher, the student or the embedded model's demonstrations see skills."""
     taught = any("skills" in views[name].needs for name in config.view_names)
-    return taught or config.objective.student_skills or config.model.path == EMBEDDED
+    return taught or config.objective.skilled_share > 0 or config.model.path == EMBEDDED

@@ -78,7 +78,9 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     skills = skill_context(config) if needs_skills(config) else None
     check_prompt(config, start, chat, skills)
     engine = make_engine(config, start, world, chat)
-    collector = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
+    share = objective.skilled_share
+    collector = Collector(spec, engine, chat, config.rollout, skills if share else None, share)
+    player = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
     shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
 
     learner = make_learner(config, start, world)
@@ -91,7 +93,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     def evaluate_step(step: int) -> dict[str, float]:
         if not config.eval.is_on:
             return {}
-        result = play_panel(config, collector, shown, world, progress)
+        result = play_panel(config, player, shown, world, progress)
         if world.is_main:
             run.write_eval(step, result.to_json())
         by_kind = {f"eval/success/{kind}": rate.value for kind, rate in result.by_kind.items()}

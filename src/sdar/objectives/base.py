@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sdar.errors import ConfigError
 from sdar.objectives.inputs import LIVE as LIVE
+from sdar.objectives.inputs import NO_TOKENS as NO_TOKENS
 from sdar.objectives.inputs import LossInputs, StepInputs, Stream
 from sdar.ops.divergences import k3
 from sdar.ops.ratios import is_clipped, ppo_clip, ratios, truncated_weight
@@ -55,7 +56,12 @@ class Objective(ABC):
     student_skills: ClassVar[bool] = False
     """Whether the student itself sees the skills, in training and at test time."""
     views: ClassVar[tuple[str, ...]] = ("skills",)
-    """What its teachers see, by the names of `sdar list views`, the main one first."""
+    """What its teachers see, by the names of `sdar list views`, the main one first; empty: its own samples
+    have no teacher."""
+    stages: ClassVar[tuple[str, ...]] = ()
+    """What is done between rollout and learning, by the names of `sdar list stages`, in order."""
+    extras: ClassVar[bool] = False
+    """Whether it learns from extra samples, which stages may add."""
 
     reduction: str = "token"
     """How per-token losses become one number: token, sequence, constant-length, or micro-batch-mean
@@ -72,6 +78,11 @@ class Objective(ABC):
     @abstractmethod
     def needs(self) -> frozenset[Stream]:
         """The streams that `loss` or `credit` reads. A property, so that kl_coef=0 drops a pass."""
+
+    @property
+    def skilled_share(self) -> float:
+        """The share of each group's episodes whose player sees the skills, in training."""
+        return float(self.student_skills)
 
     @property
     def teacher_tokens(self) -> int:
@@ -210,5 +221,6 @@ objectives: Registry[type[Objective]] = Registry(
         "skill-grpo": "sdar.objectives.skill_grpo",
         "skill-sd": "sdar.objectives.skill_sd",
         "step-opsd": "sdar.objectives.step_opsd",
+        "ucob": "sdar.objectives.ucob",
     },
 )

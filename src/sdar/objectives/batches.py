@@ -45,12 +45,29 @@ def random_inputs(
         teacher_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         student_top_BTK=normal(spread, rows, length, 5).log_softmax(-1),
         rollout_BT=logp_BT + normal(spread),
+        span_BT=torch.randint(0, 4, shape, generator=torch.Generator().manual_seed(seed)),
         more_teachers_BTV=logp_BT[..., None] + normal(spread, rows, length, 2),
         more_teacher_masks_BTV=(torch.rand(rows, 1, 2, generator=random) < 0.5).expand(*shape, 2),
         denominators=Denominators(int(mask_BT.sum()), rows, 1),
         step=step,
     )
     return filled(x, x.mask_BT, normal(50.0))
+
+
+def with_extras(x: LossInputs) -> LossInputs:
+    """The batch with every second row for an extra sample, two thirds of which have an advantage."""
+    row_BT = torch.arange(len(x.mask_BT))[:, None].expand(x.mask_BT.shape)
+    extra_BT = row_BT % 2 == 1
+    counts = [(x.mask_BT & kind_BT).sum(1) for kind_BT in (~extra_BT, extra_BT)]
+    own, extra = (Denominators(float(count_B.sum()), float((count_B > 0).sum()), 1) for count_B in counts)
+    return replace(
+        x,
+        extra_mask_BT=extra_BT & x.mask_BT,
+        credited_mask_BT=extra_BT & x.mask_BT & (row_BT < 4),
+        weight_BT=(0.03 + 0.15 * row_BT).to(x.logp_BT) * x.mask_BT,
+        denominators=own,
+        extra_denominators=extra,
+    )
 
 
 def random_step(seed: int) -> StepInputs:
@@ -82,10 +99,11 @@ def random_step(seed: int) -> StepInputs:
         turn_M=turn_M,
         group_E=torch.tensor([0, 0, 0, 1, 1, 1]),
         success_E=torch.tensor([True, False, True, False, False, False]),
+        skilled_E=torch.tensor([False, True, False, True, False, True]),
         reward_EK=reward_EK * played_EK,
         anchor_EK=anchor_EK.where(played_EK, -1),
         taught_M=torch.rand(count, generator=random) < 0.8,
-        streams=dict(zip(Stream, noise - 1.5, strict=True)),
+        streams={**dict(zip(Stream, noise - 1.5, strict=True)), Stream.SPAN: turn_M % 4},
         more_teachers_MV=torch.randn(count, 2, generator=random, dtype=torch.float64) - 1.5,
         more_taught_MV=torch.rand(count, 2, generator=random) < 0.8,
         step=(37, 0, 1000)[seed % 3],

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from sdar.errors import SdarError
-from sdar.objectives import credit_oracles as _registers  # noqa: F401
+from sdar.objectives import credit_oracles as _of_credit  # noqa: F401 - registers
+from sdar.objectives import extra_oracles as _of_extras  # noqa: F401 - registers
 from sdar.objectives.base import LIVE, LossInputs, Objective, Stream, objectives
 from sdar.objectives.batches import (
     filled,
@@ -28,6 +29,7 @@ from sdar.objectives.batches import (
     random_inputs,
     random_step,
     split,
+    with_extras,
     with_rows,
     with_tensors,
     with_tokens,
@@ -141,19 +143,25 @@ def _differ(a: Measured, b: Measured) -> bool:
     return not all(torch.allclose(p, q, rtol=1e-9, atol=1e-12) for p, q in zip(a, b, strict=True))
 
 
+def _inputs(objective: Objective, seed: int, **kind: Any) -> LossInputs:
+    """A random batch, with extra samples for an objective that learns from them."""
+    x = random_inputs(seed, **kind)
+    return with_extras(x) if objective.extras else x
+
+
 def _finite(objective: Objective) -> Iterator[str]:
     """Finite loss and gradient on ordinary, extreme and one-token batches; exactly 0 on an all-masked one."""
-    extreme = random_inputs(1, spread=60.0, step=10**6)
+    extreme = _inputs(objective, 1, spread=60.0, step=10**6)
     floats = {n: v.float() for n, v in extreme.tensors().items() if v.is_floating_point()}
     batches = {
-        "random": random_inputs(0),
+        "random": _inputs(objective, 0),
         "extreme float32": with_tensors(extreme, floats),
-        "one-token": random_inputs(2, rows=1, length=1),
+        "one-token": _inputs(objective, 2, rows=1, length=1),
     }
     for kind, x in batches.items():
         if not all(value.isfinite().all() for value in measure(objective, x)):
             yield f"the loss or its gradient is not finite on a batch of kind: {kind}"
-    x = random_inputs(3)
+    x = _inputs(objective, 3)
     for counts in (x.denominators, Denominators(0, 0, 1)):
         empty = replace(x, mask_BT=torch.zeros_like(x.mask_BT), denominators=counts)
         if any(value.any() or value.isnan().any() for value in measure(objective, empty)):
@@ -162,7 +170,7 @@ def _finite(objective: Objective) -> Iterator[str]:
 
 def _masked(objective: Objective) -> Iterator[str]:
     """Masked tokens get no gradient; what they hold does not matter, nor the teacher where there is none."""
-    x = random_inputs(4, dropped=True)
+    x = _inputs(objective, 4, dropped=True)
     result = measure(objective, x)
     for name, grad in zip(LIVE, result[1:], strict=True):
         if grad[~x.mask_BT].any():
@@ -182,7 +190,7 @@ def _masked(objective: Objective) -> Iterator[str]:
 def _split(objective: Objective) -> Iterator[str]:
     """Micro-batches add up to the whole batch."""
     for seed, sizes in enumerate(([1, 5], [2, 2, 2], [1] * 6)):
-        x = random_inputs(seed)
+        x = _inputs(objective, seed)
         whole, parts = measure(objective, x), [measure(objective, part) for part in split(x, sizes)]
         loss = torch.stack([part.loss for part in parts]).sum()
         grads = (torch.cat(pieces) for pieces in zip(*(part[1:] for part in parts), strict=True))
@@ -192,7 +200,7 @@ def _split(objective: Objective) -> Iterator[str]:
 
 def _permutation(objective: Objective) -> Iterator[str]:
     """The order of the rows does not matter."""
-    x, order = random_inputs(5), torch.tensor([3, 0, 5, 1, 4, 2])
+    x, order = _inputs(objective, 5), torch.tensor([3, 0, 5, 1, 4, 2])
     result = measure(objective, x)
     expected = Measured(result.loss, *(grad[order] for grad in result[1:]))
     if _differ(expected, measure(objective, with_rows(x, order))):
@@ -201,7 +209,7 @@ def _permutation(objective: Objective) -> Iterator[str]:
 
 def _needs(objective: Objective) -> Iterator[str]:
     """`needs` lists the streams that `loss` and `credit` read, and no others."""
-    x, step = random_inputs(6), random_step(6)
+    x, step = _inputs(objective, 6), random_step(6)
     full, given_M = measure(objective, x), objective.credit(step).adv_M
     for stream in Stream:
         others = {name: value for name, value in step.streams.items() if name != stream}
@@ -236,7 +244,7 @@ def _credit(objective: Objective) -> Iterator[str]:
 
 def _views(objective: Objective) -> Iterator[str]:
     """`views` names as many teachers as `loss` and `credit` read."""
-    x, step = random_inputs(8), random_step(8)
+    x, step = _inputs(objective, 8), random_step(8)
     alone = with_tensors(x, {"more_teachers_BTV": None, "more_teacher_masks_BTV": None})
     single = replace(step, more_teachers_MV=None, more_taught_MV=None)
     try:
@@ -251,7 +259,7 @@ def _views(objective: Objective) -> Iterator[str]:
 
 def _metrics(objective: Objective) -> Iterator[str]:
     """Metrics have path names, carry no gradient, are finite, add up, and do not look at masked tokens."""
-    x = random_inputs(7, dropped=True)
+    x = _inputs(objective, 7, dropped=True)
     clean = filled(x, x.mask_BT, torch.zeros_like(x.logp_BT))
     whole, *parts = (objective.loss(_live(part)).metrics for part in (x, *split(clean, [2, 4])))
     for name, metric in whole.items():
@@ -272,7 +280,7 @@ def _metrics(objective: Objective) -> Iterator[str]:
 
 def _streams(objective: Objective) -> Iterator[str]:
     """What is shown token by token has the batch's shape, carries no gradient, and is finite."""
-    x = random_inputs(8, dropped=True)
+    x = _inputs(objective, 8, dropped=True)
     for name, value_BT in objective.loss(_live(x)).streams.items():
         if value_BT.shape != x.mask_BT.shape:
             yield f"stream '{name}' has shape {tuple(value_BT.shape)}, not [sequences, tokens]"
@@ -312,7 +320,8 @@ def _check_oracle(objective: Objective, oracle: Oracle | None) -> Finding:
     """Loss and gradient equal the oracle's, at several steps, near and far from the behaviour policy."""
     if oracle is None:
         return Finding("oracle", Status.WARN, "no oracle is registered: the gradient was not verified")
-    for x in oracle_batches():
+    for batch in oracle_batches():
+        x = with_extras(batch) if objective.extras else batch
         tensors = {name: value.numpy() for name, value in x.tensors().items()}
         expected, result = oracle(objective, tensors, x.denominators, x.step), measure(objective, x)
         for what, theirs, ours in zip(Expected._fields, map(np.asarray, expected), result, strict=True):

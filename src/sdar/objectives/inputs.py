@@ -7,7 +7,7 @@ and masked); M policy tokens of a whole step; E episodes, K turns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class Stream(StrEnum):
     """The main teacher's log-probs of its likeliest tokens; the student's of the same come with them."""
     ENTROPY = "entropy"
     """Entropy of the live policy's distribution, with gradient."""
+    SPAN = "span"
+    """What each token is a part of, as integers: see `sdar.text.spans.Span`."""
 
     @property
     def tensor(self) -> str:
@@ -47,6 +49,7 @@ class Stream(StrEnum):
         return frozenset(stream for stream in cls if stream.tensor in names)
 
 
+NO_TOKENS = Denominators(0.0, 0.0)
 LIVE = ("logp_BT", "entropy_BT", "student_top_BTK")
 """The tensors of `LossInputs` that gradient flows to."""
 
@@ -58,8 +61,9 @@ class LossInputs:
     Values outside the masks must be finite. `teacher_mask_BT` marks the policy tokens that `teacher_BT` has a
     value for; None means all of them. `teacher_top_BTK` has the teacher's log-probs of K - 1 tokens and of
     all others together, or of the whole vocabulary, and `student_top_BTK` the student's of the same. Further
-    teacher views are stacked in `more_teachers_BTV`, with their masks. A batch that breaks these rules raises
-    `DataError`.
+    teacher views are stacked in `more_teachers_BTV`, with their masks. `extra_mask_BT` marks the tokens of
+    extra samples, which stages add; None means none, and only an objective with `extras` gets some. A batch
+    that breaks these rules raises `DataError`.
     """
 
     logp_BT: Tensor
@@ -77,7 +81,16 @@ class LossInputs:
     more_teachers_BTV: Tensor | None = None
     more_teacher_masks_BTV: Tensor | None = None
     entropy_BT: Tensor | None = None
+    span_BT: Tensor | None = None
+    extra_mask_BT: Tensor | None = None
+    weight_BT: Tensor | None = None
+    """The weight of each extra sample, at all its tokens."""
+    credited_mask_BT: Tensor | None = None
+    """Tokens of extra samples that have an advantage."""
     denominators: Denominators
+    """Counts over the optimizer batch without its extra samples."""
+    extra_denominators: Denominators = NO_TOKENS
+    """Counts over its extra samples."""
     step: int = 0
     """The training step, counted from 0."""
     steps: int = 1
@@ -92,7 +105,7 @@ class LossInputs:
                 raise DataError(f"{name} has shape {tuple(value.shape)}, but logp_BT has {shape}")
             if "mask" in name:
                 kind, fits = "boolean", _is_boolean(value)
-            elif name == "turn_BT":
+            elif name in ("turn_BT", "span_BT"):
                 kind, fits = "integer", not value.is_floating_point() and not _is_boolean(value)
             else:
                 kind, fits = "floating", value.is_floating_point()
@@ -132,6 +145,21 @@ class LossInputs:
         )
 
     @property
+    def own(self) -> LossInputs:
+        """The samples of the episodes alone: the batch with the others masked."""
+        if self.extra_mask_BT is None:
+            return self
+        return replace(self, mask_BT=self.mask_BT & ~self.extra_mask_BT, extra_mask_BT=None)
+
+    @property
+    def extra(self) -> LossInputs:
+        """The extra samples alone, with counts of their own."""
+        found_BT = self.mask_BT.new_zeros(self.mask_BT.shape)
+        if self.extra_mask_BT is not None:
+            found_BT = self.mask_BT & self.extra_mask_BT
+        return replace(self, mask_BT=found_BT, extra_mask_BT=None, denominators=self.extra_denominators)
+
+    @property
     def taught_BT(self) -> Tensor:
         """Policy tokens that have a teacher, as a mask."""
         return self.mask_BT if self.teacher_mask_BT is None else self.mask_BT & self.teacher_mask_BT
@@ -141,8 +169,8 @@ class LossInputs:
 class StepInputs:
     """A whole training step before its first update: M policy tokens, in any order, of E episodes.
 
-    Nothing carries gradient. Turns and episodes are numbered from 0, and an advantage is the same at all
-    tokens of a turn.
+    Extra samples are no part of it. Nothing carries gradient. Turns and episodes are numbered from 0, and an
+    advantage is the same at all tokens of a turn.
     """
 
     adv_M: Tensor
@@ -152,6 +180,8 @@ class StepInputs:
     success_E: Tensor
     reward_EK: Tensor
     """The environment's reward of each of at most K turns; 0 where the episode is over."""
+    skilled_E: Tensor
+    """Whether the player of the episode saw skills."""
     anchor_EK: Tensor
     """Numbers of what was seen before each turn, equal for equal things in a group; -1 after the end."""
     taught_M: Tensor

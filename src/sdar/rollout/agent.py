@@ -1,14 +1,16 @@
 """One episode: an environment, what was put in and sampled, and the next prompt, in messages or in tokens."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
+from typing import Protocol
 
 from sdar.envs.base import Env, Prompts
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.engine import Request
-from sdar.skills.context import SkillContext
+from sdar.skills.context import prepend
 from sdar.types import (
     Completion,
     ContextMode,
@@ -34,6 +36,24 @@ def turn_seed(seed: int, task_id: str, index: int, turn: int) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+class Shows(Protocol):
+    """What stands at the head of a player's prompts: `SkillContext`, or a fixed text."""
+
+    def note(self, task: Task, goal: str, messages: Sequence[Message]) -> str:
+        """The text for a prompt; empty: none."""
+
+
+@dataclass(frozen=True)
+class Always:
+    """The same text in every prompt."""
+
+    text: str
+
+    def note(self, task: Task, goal: str, messages: Sequence[Message]) -> str:
+        """See `Shows`."""
+        return self.text
+
+
 class Dialogue:
     """One attempt at a task in messages: `act` on an answer to them and `record` it, until `end` is set."""
 
@@ -46,7 +66,7 @@ class Dialogue:
         prompts: Prompts,
         context: ContextMode,
         history: int,
-        skills: SkillContext | None = None,
+        skills: Shows | None = None,
     ) -> None:
         """Reset `env` to `task` and make the first messages.
 
@@ -59,6 +79,7 @@ class Dialogue:
         self._context, self._history = context, history
         self._first = self._now = env.reset(task)
         self._turns: list[Turn] = []
+        self._shown = ""
         self.messages = self._whole_prompt()
         """The prompt of the coming turn; in transcript mode, after the first turn, what is new in it."""
 
@@ -106,6 +127,7 @@ class Dialogue:
                 reward=step.reward,
                 valid=step.valid,
                 metrics=step.metrics,
+                shown=self._shown,
             )
         )
         self._now, self.success = step.observation, step.success
@@ -114,7 +136,7 @@ class Dialogue:
         elif step.truncated:
             self.end = EndReason.MAX_TURNS
         elif self._context is ContextMode.TRANSCRIPT:
-            self.messages = tuple(self._prompts.following(self._now))
+            self.messages, self._shown = tuple(self._prompts.following(self._now)), ""
         else:
             self.messages = self._whole_prompt()
 
@@ -134,9 +156,8 @@ class Dialogue:
             past = self._turns[-self._history :] if self._history else []
             pairs = [(turn.observation, turn.action) for turn in past]
             messages = self._prompts.window(self._first, pairs, self._now, len(self._turns))
-        if self._skills is None:
-            return tuple(messages)
-        return self._skills.apply(messages, self._skills.select(self.task, self._first.goal, messages))
+        self._shown = self._skills.note(self.task, self._first.goal, messages) if self._skills else ""
+        return prepend(messages, self._shown)
 
     def trajectory(self) -> Trajectory:
         """The record of an episode that has ended."""
@@ -160,7 +181,7 @@ class Episode(Dialogue):
         context: ContextMode,
         history: int,
         context_length: int,
-        skills: SkillContext | None = None,
+        skills: Shows | None = None,
     ) -> None:
         """Reset `env` to `task` and make the first prompt.
 

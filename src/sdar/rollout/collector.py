@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from math import floor
 from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
@@ -144,10 +145,11 @@ class Collector(Player[Episode]):
         chat: Chat,
         config: RolloutConfig,
         skills: SkillContext | None = None,
+        share: float = 1.0,
     ) -> None:
-        """`skills` are shown to the player itself."""
+        """`skills` are shown to the player itself, in this share of each group's episodes."""
         super().__init__(spec, config, skills)
-        self.engine, self.chat = engine, chat
+        self.engine, self.chat, self.share = engine, chat, share
         self._asked: dict[int, Episode] = {}
 
     def _start(self, task: Task, index: int) -> Episode:
@@ -160,7 +162,7 @@ class Collector(Player[Episode]):
             context=self.config.context,
             history=self.config.history,
             context_length=self.engine.context_length,
-            skills=self.skills,
+            skills=self.skills if floor(self.share * (index + 1)) > floor(self.share * index) else None,
         )
 
     def _ask(self, episodes: Sequence[Episode], seed: int, sampling: Sampling) -> None:

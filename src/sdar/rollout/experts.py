@@ -6,9 +6,7 @@ from sdar.envs.base import EnvSpec
 from sdar.rollout.agent import turn_seed
 from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Sampling
-from sdar.types import Completion, ContextMode, EndReason, StopReason, Task, Trajectory, Turn
-
-_NO_TOKENS = Completion((), (), StopReason.STOP)
+from sdar.types import NOTHING, ContextMode, EndReason, Task, Trajectory, Turn
 
 
 class ExpertCollector(Plays):
@@ -44,7 +42,7 @@ class ExpertCollector(Plays):
             text = prompts.answer(expert.act(seen))
             step = env.step(text)
             turns.append(
-                Turn(seen, (), (), _NO_TOKENS, text, step.action, step.reward, step.valid, step.metrics)
+                Turn(seen, (), (), NOTHING, text, step.action, step.reward, step.valid, step.metrics)
             )
             if step.done or step.truncated:
                 end = EndReason.DONE if step.done else EndReason.MAX_TURNS

@@ -6,13 +6,16 @@ Only the teachers' prompts are tokenised here: a body is made of the tokens of t
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.settings import Overflow
 from sdar.rollout.views import TeacherContext, Views, views
 from sdar.skills.context import prepend
-from sdar.types import ContextMode, Group, Message, Trajectory, Turn
+from sdar.text.spans import token_spans
+from sdar.types import ContextMode, Group, Message, Place, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,14 @@ class Sample:
     """In front of the same body for the teacher; empty without a teacher."""
     more_prompts: tuple[tuple[int, ...], ...] = ()
     """The same for each further teacher view."""
+    spans: tuple[int, ...] = ()
+    """Over the policy tokens: what each is a part of, see `sdar.text.spans.Span`."""
+    extra: bool = False
+    """Whether it stands beside the samples of the episodes; then `trajectory` is the first of its group."""
+    weight: float = 1.0
+    """Of an extra sample."""
+    adv: float | None = None
+    """The advantage of an extra sample; None: no policy gradient."""
 
     def __post_init__(self) -> None:
         if len(self.policy) != len(self.body):
@@ -84,6 +95,10 @@ class SampleReport:
     """Names of the skills in the teachers' prompts of each trajectory; empty where it had no teacher."""
     views: tuple[ViewReport, ...]
     """One for each teacher, the main one first."""
+    extras: int = 0
+    """Extra samples."""
+    extras_overflow: int = 0
+    """Extra samples that were left out because a prompt of theirs exceeds the context."""
 
     @property
     def skills_seen(self) -> Mapping[str, Counter[str]]:
@@ -101,8 +116,11 @@ def build_samples(
     teacher: Views | None,
     context_length: int,
     overflow: Overflow = Overflow.RAISE,
+    with_spans: bool = False,
 ) -> tuple[list[Sample], SampleReport]:
     """The samples of all trajectories, in order: one a turn in window mode, one an episode in a transcript.
+
+    The extra samples of all groups follow them.
 
     With a `teacher`, each of its views makes a prompt of the student's messages and its note. One that is
     over the view's budget or leaves the body no room in `context_length` raises `ContextOverflow`, or with
@@ -119,10 +137,75 @@ def build_samples(
             if scribe and context:
                 sample, shown = scribe.teach(sample, messages, replace(context, turn=turn))
                 seen |= dict.fromkeys(shown)
-            samples.append(sample)
+            samples.append(replace(sample, spans=_spans(sample, chat)) if with_spans else sample)
         skills.append(tuple(seen))
-    kinds = tuple(trajectory.task.kind for _, trajectory in episodes)
-    return samples, SampleReport(kinds, tuple(skills), scribe.reports if scribe else ())
+    wanted = _extras(groups, chat, len(teacher.names) if teacher else 1)
+    extras = [sample for sample in wanted if _has_room(sample, context_length, overflow)]
+    if with_spans:
+        extras = [replace(sample, spans=_spans(sample, chat)) for sample in extras]
+    report = SampleReport(
+        kinds=tuple(trajectory.task.kind for _, trajectory in episodes),
+        skills=tuple(skills),
+        views=scribe.reports if scribe else (),
+        extras=len(extras),
+        extras_overflow=len(wanted) - len(extras),
+    )
+    return samples + extras, report
+
+
+def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
+    """The extra samples of all groups; only the first teacher reads them."""
+    found, first = [], 0
+    for group in groups:
+        for extra in group.extras:
+            count = len(extra.answer.tokens)
+            sample = Sample(
+                prompt=_prompt(extra.at, chat),
+                body=extra.answer.tokens,
+                policy=(True,) * count,
+                logps=extra.answer.logps,
+                turns=(extra.at.turn,) * count,
+                trajectory=first,
+                teacher_prompt=_prompt(extra.teacher, chat) if extra.teacher else (),
+                more_prompts=((),) * (views - 1),
+                extra=True,
+                weight=extra.weight,
+                adv=extra.adv,
+            )
+            found.append(sample)
+        first += len(group.trajectories)
+    return found
+
+
+def _prompt(place: Place, chat: Chat) -> tuple[int, ...]:
+    """The tokens before a turn, with the place's note instead of what the player was shown."""
+    turns, number = place.trajectory.turns, place.turn
+    if place.trajectory.context is ContextMode.WINDOW:
+        return tuple(chat.render(prepend(turns[number].plain, place.note)))
+    tokens = chat.render(prepend(turns[0].plain, place.note))
+    for before, turn in pairwise(turns[: number + 1]):
+        tokens += [*before.completion.tokens, *turn.prompt]
+    return tuple(tokens)
+
+
+def _has_room(sample: Sample, context_length: int, overflow: Overflow) -> bool:
+    """Whether the context holds an extra sample; `ContextOverflow` where it may not be left out."""
+    length = max(len(sample.prompt), len(sample.teacher_prompt)) + len(sample.body)
+    if length > context_length and overflow is Overflow.RAISE:
+        raise ContextOverflow(
+            f"an extra sample has {length} tokens, which exceeds the context of {context_length}; "
+            'with train.teacher_overflow = "drop" it is left out'
+        )
+    return length <= context_length
+
+
+def _spans(sample: Sample, chat: Chat) -> tuple[int, ...]:
+    """What each policy token is a part of, answer by answer."""
+    spans: list[int] = []
+    for chosen, run in groupby(zip(sample.policy, sample.body, strict=True), key=itemgetter(0)):
+        if chosen:
+            spans += token_spans(chat.pieces([token for _, token in run]))
+    return tuple(spans)
 
 
 class _Scribe:

@@ -1,21 +1,47 @@
 """Stages between the rollout and learning: each sees all groups of a step and says what to learn from.
 
-A stage is a pure function of the groups. Every rank has all of them and runs it alike, so it must not depend
-on the rank or on chance. It may leave out groups, or add `facts` to trajectories for teacher views to tell.
+A stage is a function of the groups, and of `Tools` for what groups do not hold. It may leave out groups, add
+`facts` to trajectories for teacher views to tell, and add `extras` to groups: further samples. Every rank
+has all groups and runs it alike, so it must not depend on the rank or on chance; nor do the tools.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
-from sdar.types import Group
+from sdar.skills.context import SkillContext
+from sdar.types import ContextMode, Group, Trajectory
 
-Stage = Callable[[Sequence[Group]], list[Group]]
 
-stages: Registry[Stage] = Registry("stage")
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What a stage can ask for."""
+
+    bank: SkillContext | None = None
+    """The skills of the run, where anybody sees them."""
+
+    @property
+    def skills(self) -> SkillContext:
+        """The skills of the run. Raises `ConfigError` when it has none."""
+        if self.bank is None:
+            raise ConfigError("this stage shows skills, and the run has none: its objective needs a teacher")
+        return self.bank
+
+    def skill_note(self, trajectory: Trajectory, turn: int) -> str:
+        """The skills that a player would be shown in this place of an episode, as text."""
+        first = trajectory.turns[0]
+        prompt = trajectory.turns[turn] if trajectory.context is ContextMode.WINDOW else first
+        return self.skills.note(trajectory.task, first.observation.goal, prompt.plain)
+
+
+Stage = Callable[[Sequence[Group], Tools], list[Group]]
+
+stages: Registry[Stage] = Registry("stage", homes={"swap-skills": "sdar.rollout.swaps"})
 
 
 @stages.register("drop-equal")
-def drop_equal(groups: Sequence[Group]) -> list[Group]:
+def drop_equal(groups: Sequence[Group], tools: Tools) -> list[Group]:
     """Leaves out groups whose episodes all have the same return, unless all groups are like that.
 
     Source: the dynamic sampling of DAPO, arXiv 2503.14476, which plays more groups in their place; this does
@@ -25,9 +51,9 @@ def drop_equal(groups: Sequence[Group]) -> list[Group]:
     return mixed or list(groups)
 
 
-def run_stages(names: Iterable[str], groups: Sequence[Group]) -> list[Group]:
+def run_stages(names: Iterable[str], groups: Sequence[Group], tools: Tools) -> list[Group]:
     """The groups after these stages, in order."""
     left = list(groups)
     for name in names:
-        left = stages[name](left)
+        left = stages[name](left, tools)
     return left

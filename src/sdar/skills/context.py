@@ -110,6 +110,11 @@ class SkillContext:
         kept = tuple(skill for skill in skills if skill.kind != task.kind)
         return kept if kept == skills else kept + tuple(skill for skill in swapped if skill not in kept)
 
+    def note(self, task: Task, goal: str, messages: Sequence[Message]) -> str:
+        """The skills of a task as text; empty without skills."""
+        chosen = self.select(task, goal, messages)
+        return self.section(chosen) if chosen else ""
+
     def shown_in(self, messages: Sequence[Message]) -> tuple[Skill, ...]:
         """The skills of the bank that stand in a prompt, as they are shown."""
         prompt = "\n".join(message.content for message in messages)

@@ -5,7 +5,7 @@ M. Every rank holds the same batch and cuts it in the same way.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdar.model.logprobs import TokenScores, Top
 from sdar.model.policy import Packed
-from sdar.objectives.base import LossInputs, StepInputs, Stream
+from sdar.objectives.base import NO_TOKENS, LossInputs, StepInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
 from sdar.types import Group, Trajectory
@@ -46,7 +46,11 @@ class Batch:
         """`advantages[i][t]` belongs to turn t of trajectory i."""
         counts = [sample.num_policy for sample in samples]
         turns = [turn for sample in samples for turn in sample.turns]
-        adv = [advantages[sample.trajectory][turn] for sample in samples for turn in sample.turns]
+        adv = [
+            (sample.adv or 0.0) if sample.extra else advantages[sample.trajectory][turn]
+            for sample in samples
+            for turn in sample.turns
+        ]
         logps = [logp for sample in samples for logp in sample.logps]
         return cls(
             samples=samples,
@@ -75,6 +79,28 @@ class Batch:
             return new
         columns = self.columns(rows)
         return old.index_copy(0, columns, new[columns])
+
+    @property
+    def extras(self) -> list[int]:
+        """Rows of extra samples, which stand behind all others."""
+        return [row for row, sample in enumerate(self.samples) if sample.extra]
+
+    def own(self) -> "Batch":
+        """The batch without its extra samples."""
+        if not self.extras:
+            return self
+        rows = self.extras[0]
+        count = int(self.starts[rows])
+        return Batch(
+            samples=self.samples[:rows],
+            starts=self.starts[: rows + 1],
+            adv_M=self.adv_M[:count],
+            turn_M=self.turn_M[:count],
+            rollout_M=self.rollout_M[:count],
+            streams={name: flat[:count] for name, flat in self.streams.items()},
+            more_teachers=[flat[:count] for flat in self.more_teachers],
+            teacher_ids=None if self.teacher_ids is None else self.teacher_ids[:count],
+        )
 
     @property
     def lengths(self) -> list[int]:
@@ -110,9 +136,9 @@ class Batch:
         """The tokens whose log-probs the teacher gave at these policy tokens; 0 is the vocabulary."""
         return 0 if self.teacher_ids is None else self.teacher_ids[columns]
 
-    def denominators(self, rows: Sequence[int], micro_batches: int) -> Denominators:
-        """Counts over an optimizer batch made of `rows`."""
-        counts = np.diff(self.starts)[list(rows)]
+    def denominators(self, rows: Sequence[int], micro_batches: int, *, extra: bool = False) -> Denominators:
+        """Counts over an optimizer batch made of `rows`: over the episodes' samples, or over the others."""
+        counts = np.diff(self.starts)[[row for row in rows if self.samples[row].extra == extra]]
         return Denominators(float(counts.sum()), float((counts > 0).sum()), float(micro_batches))
 
 
@@ -145,6 +171,7 @@ def step_inputs(
         turn_M=batch.turn_M,
         group_E=torch.tensor(members, dtype=torch.int64, device=device),
         success_E=torch.tensor([episode.success for episode in episodes], dtype=torch.bool, device=device),
+        skilled_E=torch.tensor([episode.skilled for episode in episodes], dtype=torch.bool, device=device),
         reward_EK=torch.from_numpy(rewards).to(batch.adv_M),
         anchor_EK=torch.from_numpy(anchors).to(device),
         taught_M=taught[0] if Stream.TEACHER in batch.streams else batch.marks([]),
@@ -175,6 +202,7 @@ def loss_inputs(
     needs: frozenset[Stream],
     denominators: Denominators,
     when: tuple[int, int],
+    extra_denominators: Denominators = NO_TOKENS,
 ) -> LossInputs:
     """Scatter the streams of `rows` to [B, T, ...]: row = sample, column = policy token.
 
@@ -189,18 +217,24 @@ def loss_inputs(
         places = mask_BT.reshape(*mask_BT.shape, *[1] * (flat.dim() - 1))
         return flat.new_zeros(*mask_BT.shape, *flat.shape[1:]).masked_scatter(places, flat)
 
-    def taught_B1(view: int) -> Tensor:
-        taught = [[bool(batch.samples[row].prompt_of(view))] for row in rows]
-        return torch.tensor(taught, device=mask_BT.device)
+    def mark_BT(is_marked: Callable[[int], bool]) -> Tensor:
+        marks = [[is_marked(row)] for row in rows]
+        return mask_BT & torch.tensor(marks, dtype=torch.bool, device=mask_BT.device)
 
     present = needs & batch.streams.keys()
     optional = {stream.tensor: matrix(batch.streams[stream][columns]) for stream in present}
     if Stream.TEACHER in present:
-        masks = [mask_BT & taught_B1(view) for view in range(1 + len(batch.more_teachers))]
+        views = [set(batch.taught_by(view)) for view in range(1 + len(batch.more_teachers))]
+        masks = [mark_BT(taught.__contains__) for taught in views]
         optional["teacher_mask_BT"] = masks[0]
         if batch.more_teachers:
             optional["more_teachers_BTV"] = matrix(torch.stack(batch.more_teachers, -1)[columns])
             optional["more_teacher_masks_BTV"] = torch.stack(masks[1:], -1)
+    if batch.extras:
+        weights = [[batch.samples[row].weight] for row in rows]
+        optional["weight_BT"] = torch.tensor(weights).to(scores.logp) * mask_BT
+        optional["extra_mask_BT"] = mark_BT(lambda row: batch.samples[row].extra)
+        optional["credited_mask_BT"] = mark_BT(lambda row: batch.samples[row].adv is not None)
     if scores.entropy is not None:
         optional["entropy_BT"] = matrix(scores.entropy)
     if scores.top is not None:
@@ -211,6 +245,7 @@ def loss_inputs(
         adv_BT=matrix(batch.adv_M[columns]),
         turn_BT=matrix(batch.turn_M[columns]),
         denominators=denominators,
+        extra_denominators=extra_denominators,
         step=when[0],
         steps=when[1],
         **optional,

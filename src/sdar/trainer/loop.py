@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch.optim import Optimizer
 
 from sdar.errors import ConfigError
@@ -23,7 +24,7 @@ from sdar.rollout.attempts import all_attempts, grouped, share, unshare
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.samples import SampleReport, build_samples
-from sdar.rollout.stages import run_stages
+from sdar.rollout.stages import Tools, run_stages
 from sdar.rollout.views import Views
 from sdar.runs.checkpoints import read_returns, step_of
 from sdar.runs.rundir import RunDir
@@ -86,8 +87,13 @@ class Trainer:
             raise ConfigError(
                 f"rollout.tasks_per_step is {per_step}, but there are {len(self.tasks)} training tasks"
             )
-        if self._taught and self.teacher is None:
+        if self._taught and self.learner.objective.views and self.teacher is None:
             raise ConfigError("the objective needs a teacher, and no views were given")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What is done between rollout and learning: the run's stages, or else the objective's."""
+        return self.config.stages or self.learner.objective.stages
 
     @property
     def _taught(self) -> bool:
@@ -133,7 +139,7 @@ class Trainer:
             with clock.phase("rollout"):
                 played = self._collect(step)
                 self.engine.sleep()
-                groups = run_stages(self.config.stages, played)
+                groups = run_stages(self.stages, played, Tools(bank=self.skills))
             with clock.phase("score"):
                 batch, report = self._assemble(groups)
                 self._score(batch)
@@ -146,6 +152,8 @@ class Trainer:
         episodes = flatten(groups)
         if why := self._watch.look(step, batch, learned, [episode.task.id for episode in episodes]):
             self.progress.message(f"step {step} changed nothing: {why}")
+        batch = batch.own()
+        learned = learned.about(batch)
         seen = self._skills_seen(episodes, report)
         if learner.world.is_main:
             self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)))
@@ -178,12 +186,19 @@ class Trainer:
 
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:
         """The samples of all groups, with their advantages."""
+        objective = self.learner.objective
+        if not objective.extras and any(group.extras for group in groups):
+            raise ConfigError(
+                f"train.stages {', '.join(self.stages)} adds samples, and the objective learns from episodes "
+                "alone: leave it out, or choose an objective with extra samples"
+            )
         samples, report = build_samples(
             groups,
             chat=self.chat,
             teacher=self.teacher if self._taught else None,
             context_length=self.engine.context_length,
             overflow=self.config.teacher_overflow,
+            with_spans=Stream.SPAN in objective.needs,
         )
         return Batch.build(samples, advantages(groups, self.advantage), self.learner.world.device), report
 
@@ -192,9 +207,15 @@ class Trainer:
         needs = self.learner.objective.needs
         if Stream.ROLLOUT in needs:
             batch.streams[Stream.ROLLOUT] = batch.rollout_M
+        if Stream.SPAN in needs:
+            spans = [span for sample in batch.samples for span in sample.spans]
+            batch.streams[Stream.SPAN] = batch.turn_M.new_tensor(spans)
         for stream in (Stream.OLD, Stream.REF, Stream.TEACHER):
             if stream is Stream.OLD and self.config.old_logps is OldLogps.ROLLOUT:
                 batch.streams[stream] = batch.rollout_M
+                if stream in needs and batch.extras:
+                    # No engine has drawn these answers in these places.
+                    batch.put(stream, self.learner.score(batch, stream, rows=batch.extras), batch.extras)
             elif stream in needs:
                 told = self._telling(f"score {stream.value}")
                 batch.put(stream, self.learner.score(batch, stream, told))
@@ -207,13 +228,15 @@ class Trainer:
         """Let the objective, which now sees the whole step, set the advantages; its metrics."""
         objective, tally = self.learner.objective, Tally()
         when = (step - 1, self.config.steps)
-        batch.adv_M, metrics = objective.credit(step_inputs(batch, groups, objective.needs, when))
+        own = batch.own()
+        given_M, metrics = objective.credit(step_inputs(own, groups, objective.needs, when))
+        batch.adv_M = torch.cat([given_M, batch.adv_M[len(given_M) :]])
         tally.add(metrics)
         return tally.values(None)
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
         """For each episode, the names of the skills that the teacher saw, or else the student."""
-        if self.skills is None or self._taught:
+        if self.skills is None or report.views:
             return list(report.skills)
         chosen = [self.skills.shown_in(episode.turns[0].messages) for episode in episodes]
         return [tuple(skill.name for skill in skills) for skills in chosen]

@@ -38,6 +38,10 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     }
     for kind in sorted({trajectory.task.kind for trajectory in episodes}):
         metrics[f"rollout/success/{kind}"] = _success(episodes, kind)
+    for name, skilled in (("skilled", True), ("plain", False)):
+        mine = [float(trajectory.success) for trajectory in episodes if trajectory.skilled == skilled]
+        if 0 < len(mine) < len(episodes):
+            metrics[f"rollout/success_{name}"] = _mean(mine)
     measured = [trajectory.metrics for trajectory in episodes]
     for name in sorted({name for metrics in measured for name in metrics}):
         metrics[f"rollout/{name}"] = _mean([metrics.get(name, 0.0) for metrics in measured])
@@ -47,10 +51,16 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 def teacher_metrics(report: SampleReport) -> dict[str, float]:
     """What the teachers saw; `skills/<name>` counts the trajectories that a skill was shown with.
 
-    The main teacher's numbers are `teacher/*`, those of another view `teacher/<view>/*`.
+    `extra/*` counts extra samples, where there are some. The main teacher's numbers are `teacher/*`, those of
+    another view `teacher/<view>/*`.
     """
     shown = Counter(name for names in report.skills for name in names)
     metrics = {f"skills/{name}": float(shown[name]) for name in sorted(shown)}
+    if report.extras or report.extras_overflow:
+        metrics |= {
+            "extra/samples": float(report.extras),
+            "extra/overflow": float(report.extras_overflow),
+        }
     for number, view in enumerate(report.views):
         path = f"teacher/{view.name}" if number else "teacher"
         metrics[f"{path}/prompt_tokens"] = float(view.prompt_tokens)

@@ -7,7 +7,7 @@ denominators, and gradients are added up over ranks.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -61,6 +61,16 @@ class Learned:
     """Loss and gradient norm of the first update that was skipped, one of which is not finite."""
     streams: Mapping[str, Tensor] = field(default_factory=dict)
     """What else is worth seeing of each policy token (M,): its `entropy`, and what the objective shows."""
+
+    def about(self, own: Batch) -> "Learned":
+        """What it says of the batch without its extra samples."""
+        count = len(own.rollout_M)
+        return replace(
+            self,
+            live_M=self.live_M[:count],
+            first=[row for row in self.first if row < len(own.samples)],
+            streams={name: flat[:count] for name, flat in self.streams.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +204,8 @@ class Learner:
     ) -> tuple[Tally, float]:
         """Gradients of one mini-batch; its metrics and its loss over all ranks. Fills in `streams`."""
         tally, total = Tally(), torch.zeros((), device=self.world.device)
-        denominators = batch.denominators(rows, sum(map(bool, cut)))
+        micro = sum(map(bool, cut))
+        own, extra = (batch.denominators(rows, micro, extra=kind) for kind in (False, True))
         needs = self.objective.needs
         for share in self._mine(cut):
             packed = pack([batch.samples[row] for row in share], self.world.device)
@@ -208,7 +219,7 @@ class Learner:
             if not share:
                 (scores.logp.sum() * 0.0).backward()
                 continue
-            x = loss_inputs(batch, share, scores, needs, denominators, when)
+            x = loss_inputs(batch, share, scores, needs, own, when, extra)
             output = self.objective.loss(x)
             # FSDP averages gradients over ranks; the loss is a share of a global sum.
             (output.loss * self.world.size).backward()

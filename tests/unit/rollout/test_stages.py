@@ -3,7 +3,7 @@
 import pytest
 
 from sdar.errors import ConfigError
-from sdar.rollout.stages import run_stages
+from sdar.rollout.stages import Tools, run_stages
 from sdar.trainer.settings import TrainConfig
 from sdar.types import (
     Completion,
@@ -32,9 +32,9 @@ ALL, NONE, MIXED = group("all", 1, 1), group("none", 0, 0), group("mixed", 0, 1)
 
 
 def test_groups_without_spread_are_left_out() -> None:
-    assert run_stages(["drop-equal"], [ALL, MIXED, NONE]) == [MIXED]
-    assert run_stages(["drop-equal"], [ALL, NONE]) == [ALL, NONE], "a step learns from something"
-    assert run_stages([], [ALL, MIXED]) == [ALL, MIXED]
+    assert run_stages(["drop-equal"], [ALL, MIXED, NONE], Tools()) == [MIXED]
+    assert run_stages(["drop-equal"], [ALL, NONE], Tools()) == [ALL, NONE], "a step learns from something"
+    assert run_stages([], [ALL, MIXED], Tools()) == [ALL, MIXED]
 
 
 def test_an_unknown_stage_is_named() -> None:

@@ -32,7 +32,7 @@ from sdar.types import ContextMode
 SHOWN = {"pcsd": "gate_mean", "adrs": "trust_mean"}
 
 
-@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs"])
+@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs", "ucob"])
 def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path / name, world, steps=2, objective=objectives[name]())
     assert trainer.train() == 2
@@ -42,7 +42,7 @@ def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("env", ["alfworld", "search_qa", "webshop"])
-@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs"])
+@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs", "ucob"])
 def test_it_trains_on_every_environment(name: str, env: str, world: World, tmp_path: Path) -> None:
     """Two steps of two episodes of two turns; views that need a success find none and give no teacher."""
     trainer = tiny_trainer(
@@ -116,6 +116,7 @@ def test_only_the_uncertain_step_of_an_episode_is_scaled() -> None:
         turn_M=turn_M,
         group_E=torch.zeros(1, dtype=torch.int64),
         success_E=torch.tensor([False]),
+        skilled_E=torch.tensor([False]),
         reward_EK=torch.zeros(1, 3),
         anchor_EK=torch.tensor([[0, 1, 2]]),
         taught_M=turn_M >= 0,
@@ -180,6 +181,7 @@ def two_turns(gaps: list[float], adv: float, success: list[bool]) -> StepInputs:
         turn_M=torch.tensor([0, 1]),
         group_E=torch.zeros(len(success), dtype=torch.int64),
         success_E=torch.tensor(success),
+        skilled_E=torch.zeros(len(success), dtype=torch.bool),
         reward_EK=torch.zeros(len(success), 2),
         anchor_EK=anchor_EK,
         taught_M=torch.ones(2, dtype=torch.bool),

@@ -9,7 +9,7 @@ import torch
 from tests.runs import tiny_trainer
 
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
-from sdar.rollout.stages import stages
+from sdar.rollout.stages import Tools, stages
 from sdar.rollout.views import Note, TeacherContext, View, views
 from sdar.runs.rundir import read_metrics, read_trajectories
 from sdar.trainer.distributed import World
@@ -71,7 +71,7 @@ def test_each_view_is_scored_as_if_it_were_alone(
 def test_a_stage_decides_what_is_learned_from_and_what_views_can_tell(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reflect(groups: Sequence[Group]) -> list[Group]:
+    def reflect(groups: Sequence[Group], tools: Tools) -> list[Group]:
         """The first group only; each episode is told its own number."""
         told = [replace(t, facts={"note": f"episode {t.index}"}) for t in groups[0].trajectories]
         return [Group(groups[0].task, told)]
