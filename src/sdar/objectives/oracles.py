@@ -213,6 +213,7 @@ def _gate(objective: Any, x: Tensors, gap_BT: np.ndarray) -> np.ndarray:
         "gap": lambda: sigmoid(gap_BT),
         "constant": lambda: np.ones_like(gap_BT),
         "hard": lambda: np.where(gap_BT > 0, 1.0, 0.0),
+        "signed": lambda: 2 * sigmoid(gap_BT) - 1,
         "student-entropy": lambda: sigmoid(x["entropy_BT"]),
         "teacher-entropy": lambda: sigmoid(-x["teacher_entropy_BT"]),
         "soft-or": lambda: sigmoid(doubt_BT + gap_BT - doubt_BT * gap_BT),

@@ -1,4 +1,4 @@
-"""Gates: per-token weights in [0, 1] that say how much of a distillation term to keep.
+"""Gates: per-token weights in [0, 1] that say how much of a distillation term to keep (`signed`: in [-1, 1]).
 
 A rule's parameters say what it reads: `gap_BT`, the teacher's less the student's log-prob; other tensors of
 the batch, named as in `LossInputs`; and settings of the objective. A gate is a weight, never a path for
@@ -61,6 +61,16 @@ def constant(gap_BT: Tensor) -> Tensor:
 def hard(gap_BT: Tensor) -> Tensor:
     """1 where the teacher likes the token better than the student does, else 0: the limit of large beta."""
     return (gap_BT > 0).to(gap_BT.dtype)
+
+
+@gates.register("signed")
+def signed(gap_BT: Tensor, beta: float) -> Tensor:
+    """2 sigmoid(beta * gap) - 1, in [-1, 1]: pushes down what the teacher likes less. Source: this package.
+
+    On the likelihood of the student's own tokens `gap` pushes up wherever the student samples, also where
+    the teacher has no opinion; this weight is 0 there.
+    """
+    return 2 * (beta * gap_BT).sigmoid() - 1
 
 
 @gates.register("student-entropy")

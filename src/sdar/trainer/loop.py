@@ -118,7 +118,7 @@ class Trainer:
             while done < steps and not stop:
                 done += 1
                 metrics = self.step(done)
-                if done == steps or (self.config.eval_every and done % self.config.eval_every == 0):
+                if self.config.evaluates_after(done):
                     metrics |= self._evaluate(done)
                 self._log(done, metrics)
                 stop, due = self.learner.world.any(asked()), done % self.checkpoints.config.every == 0

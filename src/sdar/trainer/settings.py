@@ -35,6 +35,8 @@ class TrainConfig:
     """Decides tasks, sampling and shuffling."""
     eval_every: int = 10
     """Training steps between two evaluations; 0 evaluates only before the first step and after the last."""
+    eval_at: tuple[int, ...] = ()
+    """More training steps after which to evaluate."""
     old_logps: OldLogps = OldLogps.ROLLOUT
     """The engine's log-probs as sampled, or the trainer's own, recomputed at the start of the step."""
     teacher_overflow: Overflow = Overflow.RAISE
@@ -50,6 +52,11 @@ class TrainConfig:
         check_least(self, "train", steps=1, seed=0, eval_every=0, max_skipped=1, record=0)
         for name in self.stages:
             stages[name]
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the panel is played after this training step; it always is before the first."""
+        due = self.eval_every and step % self.eval_every == 0
+        return bool(step == self.steps or step in self.eval_at or due)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ def sigmoid(z: float) -> float:
         ("gap", [sigmoid(-5), 0.5, sigmoid(1), sigmoid(3)]),
         ("constant", [1.0, 1.0, 1.0, 1.0]),
         ("hard", [0.0, 0.0, 1.0, 1.0]),
+        ("signed", [2 * sigmoid(-5) - 1, 0.0, 2 * sigmoid(1) - 1, 2 * sigmoid(3) - 1]),
         ("student-entropy", [0.5, sigmoid(0.5), sigmoid(10), sigmoid(5 * math.log(2))]),
         ("teacher-entropy", [sigmoid(-10), sigmoid(-0.5), 0.5, 0.5]),
         # u = 0, 1 - exp(-0.1), 1 - exp(-2) and 1/2
@@ -68,7 +69,8 @@ def test_gates_are_weights_without_gradient(name: str) -> None:
     assert not weight_BT.requires_grad
     assert weight_BT.dtype == gap_BT.dtype
     assert weight_BT.shape == gap_BT.shape
-    assert ((weight_BT >= 0) & (weight_BT <= 1)).all()
+    least = -1 if name == "signed" else 0
+    assert ((weight_BT >= least) & (weight_BT <= 1)).all()
 
 
 def test_slope_of_the_gap_gate_is_at_most_a_quarter_of_beta() -> None:
@@ -77,7 +79,7 @@ def test_slope_of_the_gap_gate_is_at_most_a_quarter_of_beta() -> None:
     assert slope_BT.max().item() == pytest.approx(5 / 4, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(gates) - {"constant", "hard", "top-q"}))
+@pytest.mark.parametrize("name", sorted(set(gates) - {"constant", "hard", "top-q", "signed"}))
 def test_beta_zero_makes_a_smooth_gate_constant(name: str) -> None:
     assert weights(name, beta=0.0).tolist() == [[0.5] * 4]
 
