@@ -84,6 +84,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "my.toml").write_text("[optim]\nlr = 1.0\n")
+    tables = [f"[{env}]\nfirst = 'a'\nlater = 'b'\n" for env in ("alfworld", "webshop", "search_qa")]
+    (tmp_path / "published-prompts.toml").write_text("".join(tables))
     monkeypatch.chdir(tmp_path)
     for registry in (envs, objectives):
         for known in registry:

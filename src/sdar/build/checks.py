@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sdar.build.skills import needs_skills, skill_context
 from sdar.envs.base import envs
+from sdar.envs.prompting import FileFrame
 from sdar.errors import ConfigError, suggest
 from sdar.model.settings import EMBEDDED, EmbeddedConfig, find_model
 from sdar.objectives.base import PolicyGradient, Stream, objectives
@@ -14,6 +15,7 @@ from sdar.runs.files import check_writable
 from sdar.runs.rundir import check_run_name
 from sdar.runs.trackers import check_trackers
 from sdar.trainer.settings import OldLogps
+from sdar.types import ContextMode
 
 
 def check(config: RunConfig) -> None:
@@ -37,6 +39,7 @@ def check(config: RunConfig) -> None:
         )
     if config.eval.is_on:
         check_panel(config)
+    check_prompts(config)
     learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
     if config.rollout.group_size == 1 and learns_from_returns:
         raise ConfigError(
@@ -64,6 +67,15 @@ def check_views(config: RunConfig) -> None:
     if any("expert" in views[name].needs for name in names) and not config.env.experts():
         raise ConfigError(
             f"teacher view 'expert' needs an expert, and '{envs.name_of(type(config.env))}' has none"
+        )
+
+
+def check_prompts(config: RunConfig) -> None:
+    """Find a prompt file where the prompts are not those of single turns. Raises `ConfigError`."""
+    if config.rollout.context is ContextMode.TRANSCRIPT and isinstance(config.env.prompts(), FileFrame):
+        raise ConfigError(
+            "env.prompt names a file, whose templates are prompts of one turn each: "
+            "set rollout.context to window, or env.prompt to full"
         )
 
 

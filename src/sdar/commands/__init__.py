@@ -11,6 +11,7 @@ from sdar.commands.comparison import CompareOptions, compare
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
+from sdar.commands.prompts import prompts
 from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
@@ -29,5 +30,6 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": Command(doctor),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
     "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),
+    "prompts": Command(prompts, "import DIRECTORY [FILE]"),
     "serve-retriever": Command(serve_retriever, RECIPES, ServeOptions, settings=True),
 }

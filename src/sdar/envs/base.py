@@ -48,10 +48,14 @@ class Size(StrEnum):
 
 
 class Parsing(StrEnum):
-    """When an answer to a full prompt is valid: by its form alone, or with an admissible command only."""
+    """When an answer to a full prompt is valid."""
 
+    FORM = "form"
+    """By its form; the thought may have been opened in the prompt, as some chat templates do."""
     PUBLISHED = "published"
+    """By its form, with `<think>` in the answer itself."""
     STRICT = "strict"
+    """As `form`, and with an admissible command only."""
 
 
 class Prompts(Protocol):
@@ -136,7 +140,8 @@ class EnvSpec(ABC):
     def fingerprint(self) -> str:
         """SHA-256 of the settings and of the code and texts that decide how it plays.
 
-        Those are the files of the spec's package, or its own file, and what all environments share.
+        Those are the files of the spec's package, or its own file, and what all environments share. A setting
+        that is a path with a fingerprint behind it counts by that, wherever the file is.
         """
         file, here = Path(inspect.getfile(type(self))), Path(__file__).parent
         shared = [*here.glob("*.py"), *(here / "lucene").glob("*.py")]
@@ -145,6 +150,8 @@ class EnvSpec(ABC):
             [path for path in file.parent.iterdir() if path.suffix in (".py", ".txt")] if packaged else [file]
         )
         settings = {"class": type(self).__name__, **asdict(self)}
+        paths = {name: value.name for name, value in settings.items() if isinstance(value, Path)}
+        settings |= {name: mark for name, path in paths.items() if (mark := path.partition("#")[2])}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         for path in sorted({*own, *shared}):
             digest.update(path.read_bytes())

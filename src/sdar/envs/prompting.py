@@ -2,8 +2,9 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sdar.envs.prompt_files import Templates
 from sdar.types import Message, Observation
 
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -42,19 +43,65 @@ class FullFrame(ABC):
         """The opening at the first turn; later what `parts` puts together."""
         if not num_done:
             return self.opening(first)
+        title = f"So far you have taken {num_done} step(s). The latest {len(history)}:"
+        past = "\n".join([title, *self.lines(history, observation, num_done)])
+        return (Message("user", "\n\n".join(self.parts(first, past, observation, num_done + 1))),)
+
+    def lines(
+        self, history: Sequence[tuple[Observation, str]], observation: Observation, num_done: int
+    ) -> list[str]:
+        """The lines of the latest turns, of `num_done`, before the present `observation`."""
         afters = [*(before for before, _ in history[1:]), observation]
         turns = zip(history, afters, strict=False)
-        lines = [
+        return [
             self.line(number, before, action, after)
             for number, ((before, action), after) in enumerate(turns, num_done - len(history) + 1)
         ]
-        title = f"So far you have taken {num_done} step(s). The latest {len(history)}:"
-        parts = self.parts(first, "\n".join([title, *lines]), observation, num_done + 1)
-        return (Message("user", "\n\n".join(parts)),)
 
     def answer(self, action: str) -> str:
         """An answer of the published form, with the shortest of reasons."""
         return f"<think>The next step is: {action}.</think>\n{_START}{action}{_END}"
+
+
+class FileFrame(FullFrame):
+    """The frame of prompts out of a prompt file, which puts values where the templates have fields.
+
+    As published: the first template at the first turn and wherever no turn is repeated, else the later one.
+    """
+
+    most_characters = 0
+    """Of a prompt with history; a longer one is made of the first template. 0: any number."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+
+    @abstractmethod
+    def values(self, first: Observation, observation: Observation) -> Mapping[str, str]:
+        """The values of the fields that do not depend on the history."""
+
+    def opening(self, first: Observation) -> tuple[Message, ...]:
+        """The first template."""
+        return self.window(first, (), first, 0)
+
+    def window(
+        self,
+        first: Observation,
+        history: Sequence[tuple[Observation, str]],
+        observation: Observation,
+        num_done: int,
+    ) -> tuple[Message, ...]:
+        """The template of the turn, filled in."""
+        values = self.values(first, observation)
+        text = self._templates.first.fill(values)
+        if history:
+            past = "\n".join(self.lines(history, observation, num_done))
+            counts = {"step_count": num_done, "current_step": num_done + 1, "history_length": len(history)}
+            told = {name: str(count) for name, count in counts.items()}
+            later = self._templates.later.fill(
+                {**values, **told, "action_history": past, "memory_context": past}
+            )
+            text = text if 0 < self.most_characters < len(later) else later
+        return (Message("user", text),)
 
 
 class CompactFrame(ABC):
@@ -90,24 +137,25 @@ class CompactFrame(ABC):
         return action
 
 
-def parse_tagged(text: str, tail: int) -> tuple[str, bool]:
+def parse_tagged(text: str, tail: int, open_before: bool = False) -> tuple[str, bool]:
     """The published rule: lower-case, between the first `<action>` and the first `</action>`.
 
     Without such a pair the last `tail` characters are the action and the text is invalid. It is also invalid
-    without `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
-    Departure: `<think>` may be missing where the thought is closed before the action, because some chat
+    without `<think>` and `</think>`, or with any Chinese character. The action need not be possible. With
+    `open_before`, `<think>` may be missing where the thought is closed before the action, because some chat
     templates open it in the prompt.
 
     >>> parse_tagged("<think>where?</think><action> Go to desk 1 </action>", tail=30)
     ('go to desk 1', True)
-    >>> parse_tagged("there.</think><action>look</action>", tail=30)
-    ('look', True)
+    >>> text = "there.</think><action>look</action>"
+    >>> parse_tagged(text, tail=30), parse_tagged(text, tail=30, open_before=True)
+    (('look', False), ('look', True))
     """
     lowered = text.lower()
     start, end = lowered.find(_START), lowered.find(_END)
     if start < 0 or end < 0:
         return lowered[-tail:], False
     closed = text.find("</think>")
-    opened = "<think>" in text or closed < start
+    opened = "<think>" in text or (open_before and closed < start)
     formed = closed >= 0 and opened and not _CHINESE.search(text)
     return lowered[start + len(_START) : end].strip(), formed

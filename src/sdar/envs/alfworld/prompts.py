@@ -2,15 +2,15 @@
 
 Two prompt sets. `FullPrompts` is for pretrained models: the structure of the published prompts (task, step
 count, last k observation/action pairs, admissible commands; reasoning in `<think>`, command in `<action>`) in
-words of our own. `CompactPrompts` is for the embedded model: as few tokens as possible, and the answer is the
-command.
+words of our own; `FilePrompts` has the words of a prompt file. `CompactPrompts` is for the embedded model: as
+few tokens as possible, and the answer is the command.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sdar.envs.alfworld.text import TASK, WELCOME
-from sdar.envs.prompting import CompactFrame, FullFrame, parse_tagged
+from sdar.envs.prompting import CompactFrame, FileFrame, FullFrame, parse_tagged
 from sdar.types import Message, Observation
 
 Parser = Callable[[str, Collection[str]], tuple[str, bool]]
@@ -45,6 +45,18 @@ class FullPrompts(FullFrame):
         return (task, past, now, _possible(observation), _ASK)
 
 
+class FilePrompts(FileFrame, FullPrompts):
+    """Prompts in the words of a prompt file."""
+
+    def values(self, first: Observation, observation: Observation) -> Mapping[str, str]:
+        """The task as it stands in the first observation, the present one, and what is possible."""
+        return {
+            "task_description": first.text.partition(TASK)[2].strip(),
+            "current_observation": observation.text,
+            "admissible_actions": "\n ".join(f"'{command}'" for command in _commands(observation)),
+        }
+
+
 class CompactPrompts(CompactFrame):
     """Prompts for the embedded model: no instructions, no admissible commands, nothing that is said twice."""
 
@@ -68,19 +80,27 @@ def squeeze(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in words.splitlines())
 
 
+def parse_form(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
+    """The published rule, but the thought may have been opened in the prompt; see `parse_tagged`.
+
+    >>> parse_form("where?</think><action> Go to desk 1 </action>")
+    ('go to desk 1', True)
+    """
+    return parse_tagged(text, _LAST, open_before=True)
+
+
 def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
     """The published rule, see `parse_tagged`; the command need not be admissible.
 
     >>> parse_published("<think>where?</think><action> Go to desk 1 </action>")
     ('go to desk 1', True)
     """
-    action, formed = parse_tagged(text, _LAST)
-    return action.strip(), formed
+    return parse_tagged(text, _LAST)
 
 
 def parse_strict(text: str, admissible: Collection[str]) -> tuple[str, bool]:
-    """The published rule, and the command must be admissible."""
-    action, formed = parse_published(text)
+    """As `parse_form`, and the command must be admissible."""
+    action, formed = parse_form(text)
     return action, formed and action in admissible
 
 
@@ -91,8 +111,13 @@ def parse_bare(text: str, admissible: Collection[str]) -> tuple[str, bool]:
 
 
 def _possible(observation: Observation) -> str:
-    commands = [f" '{command}'" for command in observation.admissible if command != "help"]
+    commands = [f" '{command}'" for command in _commands(observation)]
     return "Possible commands now: [\n" + ",\n".join(commands) + "\n]"
+
+
+def _commands(observation: Observation) -> list[str]:
+    """What is shown of what is possible."""
+    return [command for command in observation.admissible if command != "help"]
 
 
 def goal_in(text: str) -> str:

@@ -16,15 +16,18 @@ from sdar.envs.alfworld.generate import SPLITS
 from sdar.envs.alfworld.generated import generated_tasks
 from sdar.envs.alfworld.prompts import (
     CompactPrompts,
+    FilePrompts,
     FullPrompts,
     Parser,
     parse_bare,
+    parse_form,
     parse_published,
     parse_strict,
 )
 from sdar.envs.alfworld.text import Rules
 from sdar.envs.alfworld.textworld import TextWorldEpisode
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, Size, envs
+from sdar.envs.prompt_files import kept_prompts, settle_prompt
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
@@ -37,7 +40,11 @@ class EngineName(StrEnum):
     TEXTWORLD = "textworld"
 
 
-_PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
+_PARSERS: dict[Parsing, Parser] = {
+    Parsing.FORM: parse_form,
+    Parsing.PUBLISHED: parse_published,
+    Parsing.STRICT: parse_strict,
+}
 _PANEL_SIZE = 128
 _PANELS = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
 _EXPERTS = ("planner", "explorer", "wanderer", "random")
@@ -56,10 +63,10 @@ class AlfworldSpec(EnvSpec):
     """Generated training games."""
     num_held_out: int = 2_000
     """Generated games in held-out layouts."""
-    prompt: PromptSet = PromptSet.COMPACT
-    """Prompt set; the answer to a compact prompt is the bare command."""
-    parsing: Parsing = Parsing.PUBLISHED
-    """When an answer to a full prompt is valid."""
+    prompt: PromptSet | Path = PromptSet.COMPACT
+    """Prompt set, or a file of templates; the answer to a compact prompt is the bare command."""
+    parsing: Parsing = Parsing.FORM
+    """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
     rules: Rules | None = None
     """Release to play by, `2.1.1` (`put X in/on Y`) or `2.1.2` (`move X to Y`); none: that of each game."""
     engine: EngineName = EngineName.NATIVE
@@ -68,9 +75,8 @@ class AlfworldSpec(EnvSpec):
     """Reward of success; every other step has 0."""
 
     def __post_init__(self) -> None:
-        check_choices(
-            self, "alfworld", size=Size, prompt=PromptSet, parsing=Parsing, rules=Rules, engine=EngineName
-        )
+        check_choices(self, "alfworld", size=Size, parsing=Parsing, rules=Rules, engine=EngineName)
+        settle_prompt(self, "alfworld")
         check_least(self, "alfworld", num_train=1, num_held_out=1, max_turns=1, reward=0)
         missing = [name for name in ("alfworld", "textworld") if find_spec(name) is None]
         if self.engine is EngineName.TEXTWORLD and missing:
@@ -124,6 +130,8 @@ class AlfworldSpec(EnvSpec):
 
     def prompts(self) -> Prompts:
         """The prompt set in use."""
+        if isinstance(self.prompt, Path):
+            return FilePrompts(kept_prompts(self.prompt, "alfworld"))
         return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
 
     def experts(self) -> tuple[str, ...]:

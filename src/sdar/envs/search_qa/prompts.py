@@ -2,15 +2,15 @@
 
 An action is a line: `search QUERY`, `answer TEXT`, or nothing. `FullPrompts` is for pretrained models: the
 structure of the published prompts (question, steps so far, `<think>`, then `<search>` or `<answer>`; passages
-come in `<information>`) in words of our own. `CompactPrompts` is for the embedded model: as few tokens as
-possible, and what it writes is the action.
+come in `<information>`) in words of our own; `FilePrompts` has the words of a prompt file. `CompactPrompts`
+is for the embedded model: as few tokens as possible, and what it writes is the action.
 """
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from sdar.envs.prompting import FullFrame
+from sdar.envs.prompting import FileFrame, FullFrame
 from sdar.envs.search_qa.retrieval import Passage
 from sdar.types import Message, Observation
 
@@ -60,6 +60,18 @@ class FullPrompts(FullFrame):
         return f"<think>{why}</think>\n{_tagged(action)}"
 
 
+class FilePrompts(FileFrame, FullPrompts):
+    """Prompts in the words of a prompt file."""
+
+    def values(self, first: Observation, observation: Observation) -> Mapping[str, str]:
+        """The question."""
+        return {"task_description": first.goal}
+
+    def line(self, number: int, before: Observation, action: str, after: Observation) -> str:
+        """An action with what it brought, and an empty line, as published."""
+        return f"Step {number}:{_tagged(action) if action else ''} {after.text}\n"
+
+
 class CompactPrompts:
     """Prompts for the embedded model: no instructions, lower case, no words without content."""
 
@@ -90,18 +102,42 @@ class CompactPrompts:
         return action
 
 
-def parse_published(text: str) -> tuple[str, bool]:
-    """The published rule: the first `<search>` block, else the first `<answer>` block, else nothing.
+def parse_any_case(text: str) -> tuple[str, bool]:
+    """The first `<search>` block, else the first `<answer>` block, else nothing; tags in any letters.
 
     The text is cut after the first `</search>`, or else after the first `</answer>`. It is invalid without a
     block, and also (though the block counts) with both tags or a tag twice. `<think>` is asked for and not
     required.
 
-    >>> parse_published("<think>where?</think><search> capital of Peru </search>")
+    >>> parse_any_case("<think>where?</think><SEARCH> capital of Peru </SEARCH>")
     ('search capital of Peru', True)
     """
-    num_opened = sum(len(tag.findall(text)) for tag in _OPENS.values())
     end = next((match.end() for close in _CLOSES.values() if (match := close.search(text))), len(text))
+    return _read(text, end)
+
+
+def parse_published(text: str) -> tuple[str, bool]:
+    """The published rule: as `parse_any_case`, but only closing tags in small letters cut the text.
+
+    And a query in which `<answer>` and `</answer>` stand, in small letters, is an answer: the last between
+    such tags, or an empty one.
+
+    >>> parse_published("</SEARCH><search> capital of Peru </search>")
+    ('search capital of Peru', True)
+    >>> parse_published("<search>Peru <answer>Lima</answer></search>")
+    ('answer Lima', False)
+    """
+    ends = (text.find(tag) + len(tag) for tag in ("</search>", "</answer>") if tag in text)
+    action, valid = _read(text, next(ends, len(text)))
+    verb, _, query = action.partition(" ")
+    if verb == SEARCH and "<answer>" in query and "</answer>" in query:
+        return f"{ANSWER} {_last_answer(query)}".rstrip(), valid
+    return action, valid
+
+
+def _read(text: str, end: int) -> tuple[str, bool]:
+    """The action in the first block up to `end`, of searches before answers, and whether `text` is valid."""
+    num_opened = sum(len(tag.findall(text)) for tag in _OPENS.values())
     for verb in (SEARCH, ANSWER):
         # Not one pattern for a block: it would look for an end from every tag that opens.
         opened = _OPENS[verb].search(text, 0, end)
@@ -109,6 +145,15 @@ def parse_published(text: str) -> tuple[str, bool]:
         if opened and closed:
             return f"{verb} {text[opened.end() : closed.start()].strip()}".rstrip(), num_opened == 1
     return "", False
+
+
+def _last_answer(text: str) -> str:
+    """What stands in the last `<answer>` block; empty without one."""
+    found, _, rest = "", *text.partition("<answer>")[1:]
+    while "</answer>" in rest:
+        found, _, rest = rest.partition("</answer>")
+        rest = rest.partition("<answer>")[2]
+    return found.strip()
 
 
 def parse_bare(text: str) -> tuple[str, bool]:

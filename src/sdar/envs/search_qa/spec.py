@@ -12,6 +12,7 @@ from typing import Annotated
 import sdar.envs.search_qa.dense
 import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, Size, envs
+from sdar.envs.prompt_files import kept_prompts, settle_prompt
 from sdar.envs.search_qa.bm25 import BM25Config
 from sdar.envs.search_qa.env import SearchQAEnv, well_formed
 from sdar.envs.search_qa.experts import Guesser, Solver
@@ -20,8 +21,11 @@ from sdar.envs.search_qa.passages import find_corpus
 from sdar.envs.search_qa.prompts import (
     SEARCH,
     CompactPrompts,
+    FilePrompts,
     FullPrompts,
+    Parser,
     Shower,
+    parse_any_case,
     parse_bare,
     parse_published,
     show_compact,
@@ -49,6 +53,14 @@ class Information(StrEnum):
     JSON = "json"
 
 
+class Tags(StrEnum):
+    """How the tags in an answer to another than a compact prompt are read."""
+
+    ANY_CASE = "any-case"
+    PUBLISHED = "published"
+
+
+_PARSERS: dict[Tags, Parser] = {Tags.ANY_CASE: parse_any_case, Tags.PUBLISHED: parse_published}
 _SHOWERS: dict[Information, Shower] = {Information.PLAIN: show_plain, Information.JSON: show_json}
 _GENERATED = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
 _GENERATED_SIZE = 128
@@ -79,15 +91,18 @@ class SearchQASpec(EnvSpec):
     """Generated training questions."""
     num_held_out: int = 2_000
     """Generated questions about held-out worlds."""
-    prompt: PromptSet = PromptSet.COMPACT
-    """Prompt set; the answer to a compact prompt is the bare action."""
+    prompt: PromptSet | Path = PromptSet.COMPACT
+    """Prompt set, or a file of templates; the answer to a compact prompt is the bare action."""
+    parsing: Tags = Tags.ANY_CASE
+    """How the tags of any other answer are read: in any letters, or exactly as published."""
     information: Information = Information.PLAIN
     """How a full prompt shows passages."""
     reward: float = 1.0
     """Reward of a right answer; every other step has 0."""
 
     def __post_init__(self) -> None:
-        check_choices(self, "search_qa", size=Size, prompt=PromptSet, information=Information)
+        check_choices(self, "search_qa", size=Size, parsing=Tags, information=Information)
+        settle_prompt(self, "search_qa")
         least = {"num_train": 1, "num_held_out": 1, "max_turns": 1, "top_k": 1, "patience": 1, "reward": 0}
         check_least(self, "search_qa", **least)
 
@@ -158,7 +173,7 @@ class SearchQASpec(EnvSpec):
         compact = self.prompt is PromptSet.COMPACT
         return SearchQAEnv(
             self._begin,
-            parse_bare if compact else parse_published,
+            self._parse,
             show_compact if compact else _SHOWERS[self.information],
             top_k=self.top_k,
             max_turns=self.max_turns,
@@ -167,6 +182,8 @@ class SearchQASpec(EnvSpec):
 
     def prompts(self) -> Prompts:
         """The prompt set in use."""
+        if isinstance(self.prompt, Path):
+            return FilePrompts(kept_prompts(self.prompt, "search_qa"))
         return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
 
     def experts(self) -> tuple[str, ...]:
@@ -196,8 +213,7 @@ class SearchQASpec(EnvSpec):
         """Search for all that these texts of the policy ask for, at once, so that the steps find it known."""
         if not self.data:
             return
-        parse = parse_bare if self.prompt is PromptSet.COMPACT else parse_published
-        actions = (parse(text)[0].partition(" ") for text in texts)
+        actions = (self._parse(text)[0].partition(" ") for text in texts)
         queries = [well_formed(rest) for verb, _, rest in actions if verb == SEARCH and rest]
         try:
             self._retriever.search(queries, self.top_k)
@@ -208,6 +224,10 @@ class SearchQASpec(EnvSpec):
     def corpus(self) -> Path | None:
         """The passages beside the questions, if there are any."""
         return find_corpus(self._directory) if self.data else None
+
+    @property
+    def _parse(self) -> Parser:
+        return parse_bare if self.prompt is PromptSet.COMPACT else _PARSERS[self.parsing]
 
     @property
     def _retriever(self) -> Retriever:

@@ -2,14 +2,14 @@
 
 Two prompt sets. `FullPrompts` is for pretrained models: the structure of the published prompts (task, step
 count, last k observation/action pairs, possible actions; reasoning in `<think>`, action in `<action>`) in
-words of our own. `CompactPrompts` is for the embedded model: as few tokens as possible. It writes actions
-without brackets (`search red shoes`, `click buy now`) and calls the products of a results page by their
-numbers on it.
+words of our own; `FilePrompts` has the words of a prompt file. `CompactPrompts` is for the embedded model: as
+few tokens as possible. It writes actions without brackets (`search red shoes`, `click buy now`) and calls the
+products of a results page by their numbers on it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sdar.envs.prompting import CompactFrame, FullFrame, parse_tagged
+from sdar.envs.prompting import CompactFrame, FileFrame, FullFrame, parse_tagged
 from sdar.envs.webshop.pages import SEPARATOR
 from sdar.envs.webshop.reading import View, Wish, visible
 from sdar.envs.webshop.session import read_action, read_click
@@ -57,6 +57,20 @@ class FullPrompts(FullFrame):
         return (parts[0], *parts[2:]) if too_long else parts
 
 
+class FilePrompts(FileFrame, FullPrompts):
+    """Prompts in the words of a prompt file."""
+
+    most_characters = MOST_CHARACTERS
+
+    def values(self, first: Observation, observation: Observation) -> Mapping[str, str]:
+        """The task, the page without it, and what is possible."""
+        return {
+            "task_description": first.goal,
+            "current_observation": _quoted(observation),
+            "available_actions": _listed(observation),
+        }
+
+
 class CompactPrompts(CompactFrame):
     """Prompts for the embedded model: the wish, then what is new on each page."""
 
@@ -97,6 +111,11 @@ def squeeze(observation: Observation) -> str:
     return view.text or ("search" if ANY_SEARCH in observation.admissible else "nothing")
 
 
+def parse_form(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
+    """The published rule, but the thought may have been opened in the prompt; see `parse_tagged`."""
+    return parse_tagged(text, _LAST, open_before=True)
+
+
 def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
     """The published rule, see `parse_tagged`; the action need not be possible.
 
@@ -107,8 +126,8 @@ def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, boo
 
 
 def parse_strict(text: str, possible: Collection[str]) -> tuple[str, bool]:
-    """The published rule, and the action must be possible."""
-    action, formed = parse_published(text)
+    """As `parse_form`, and the action must be possible."""
+    action, formed = parse_form(text)
     return action, formed and _is_possible(action, possible)
 
 
@@ -141,8 +160,11 @@ def _quoted(observation: Observation) -> str:
 
 
 def _possible(observation: Observation) -> str:
-    actions = "\n".join(f"'{action}'," for action in observation.admissible)
-    return f"Possible actions now: [\n{actions}\n]"
+    return f"Possible actions now: [\n{_listed(observation)}\n]"
+
+
+def _listed(observation: Observation) -> str:
+    return "\n".join(f"'{action}'," for action in observation.admissible)
 
 
 def _short(price: str) -> str:

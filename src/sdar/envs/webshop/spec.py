@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
+from sdar.envs.prompt_files import kept_prompts, settle_prompt
 from sdar.envs.webshop.env import WebshopEnv
 from sdar.envs.webshop.experts import Hasty, Insider, Shopper, Wanderer
 from sdar.envs.webshop.prompts import (
     CompactPrompts,
+    FilePrompts,
     FullPrompts,
     Parser,
     parse_bare,
+    parse_form,
     parse_published,
     parse_strict,
 )
@@ -29,7 +33,11 @@ from sdar.errors import ConfigError, DataError, suggest
 from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
 
-_PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
+_PARSERS: dict[Parsing, Parser] = {
+    Parsing.FORM: parse_form,
+    Parsing.PUBLISHED: parse_published,
+    Parsing.STRICT: parse_strict,
+}
 _GENERATED = Shop("", 1000)
 _PANELS = {"official-128": 128, "webshop-500": 500, "webshop-human": 500, "generated-128": 128}
 _EXPERTS = ("shopper", "hasty", "insider", "random")
@@ -51,15 +59,16 @@ class WebshopSpec(EnvSpec):
     """Options compared by value and splits by product, or both as the official code has them."""
     seed: int = 0
     """With official semantics: seed of the first worker's prices and order of goals."""
-    prompt: PromptSet = PromptSet.COMPACT
-    """Prompt set; the answer to a compact prompt is the bare action."""
-    parsing: Parsing = Parsing.PUBLISHED
-    """When an answer to a full prompt is valid."""
+    prompt: PromptSet | Path = PromptSet.COMPACT
+    """Prompt set, or a file of templates; the answer to a compact prompt is the bare action."""
+    parsing: Parsing = Parsing.FORM
+    """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
     reward: float = 10.0
     """Reward of a purchase that scores 1; every other step has 0."""
 
     def __post_init__(self) -> None:
-        check_choices(self, "webshop", semantics=Semantics, prompt=PromptSet, parsing=Parsing)
+        check_choices(self, "webshop", semantics=Semantics, parsing=Parsing)
+        settle_prompt(self, "webshop")
         check_least(self, "webshop", products=0 if self.data else 100, max_turns=1, reward=0, seed=0)
 
     @property
@@ -121,6 +130,8 @@ class WebshopSpec(EnvSpec):
 
     def prompts(self) -> Prompts:
         """The prompt set in use."""
+        if isinstance(self.prompt, Path):
+            return FilePrompts(kept_prompts(self.prompt, "webshop"))
         return CompactPrompts() if self.prompt is PromptSet.COMPACT else FullPrompts()
 
     def experts(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import pytest
 from sdar.envs.search_qa.prompts import (
     CompactPrompts,
     FullPrompts,
+    parse_any_case,
     parse_bare,
     parse_published,
     show_compact,
@@ -41,6 +42,27 @@ PASSAGES = (Passage("7", '"Emma"\nEmma is a novel by "Jane" Austen.\n'), Passage
 )
 def test_published_rule(text, action, valid):
     assert parse_published(text) == (action, valid)
+
+
+@pytest.mark.parametrize(
+    ("text", "published", "any_case"),
+    [
+        ("</SEARCH><search>a</search>", "search a", ""),
+        ("</ANSWER><answer>b</answer>", "answer b", ""),
+        ("<search>a</search>", "search a", "search a"),
+        ("<SEARCH>a</SEARCH>", "search a", "search a"),
+        (
+            "<search>a<answer>b</answer><answer> c </answer></search>",
+            "answer c",
+            "search a<answer>b</answer><answer> c </answer>",
+        ),
+        ("<search>a <answer>b</search>", "search a <answer>b", "search a <answer>b"),
+        ("<search></answer><answer></search>", "answer", "search </answer><answer>"),
+    ],
+)
+def test_tags_in_other_letters_and_nesting(text, published, any_case):
+    assert parse_published(text)[0] == published
+    assert parse_any_case(text)[0] == any_case
 
 
 def test_bare_actions():
