@@ -3,6 +3,8 @@
 A model of about 100 M parameters with random weights is built by 1, 2 and 4 gloo ranks, first with all
 parameters trained, then with LoRA. Figures are bytes of a rank for each of the model's P parameters above
 what the process held before, the largest over ranks. A rank's share of a sharded model in float32 is 4 / N.
+The sync is into an engine of its own in bfloat16 that has had weights before, in buckets of 16 MiB; export is
+a checkpoint's model.
 """
 
 import argparse
@@ -22,10 +24,13 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from sdar.model.load import load_model
 from sdar.model.policy import Packed
 from sdar.model.settings import ModelConfig
+from sdar.rollout.engines.hf import HFEngine
 from sdar.trainer import distributed
 from sdar.trainer.sharding import sharded_policy
+from sdar.trainer.weight_sync import buckets, export_model
 
 RESULT = Path(__file__).parent / "results" / "memory.json"
 RANKS = (1, 2, 4)
@@ -33,6 +38,7 @@ SHAPE = {
     "vocab_size": 32_000, "hidden_size": 640, "intermediate_size": 2560, "num_hidden_layers": 12,
     "num_attention_heads": 10, "num_key_value_heads": 5, "head_dim": 64, "tie_word_embeddings": True,
 }  # fmt: skip
+BUCKET = 16 * 2**20
 LIBC = ctypes.CDLL(None)
 
 
@@ -60,6 +66,13 @@ def peak(found: dict[str, list[int]], name: str) -> Iterator[None]:
     gc.collect()
     LIBC.malloc_trim(0)
     found[name] = [most[0], resident()]
+
+
+class NoTokenizer:
+    """Stands for a tokenizer, whose size is no matter."""
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write nothing."""
 
 
 def worker(path: str, lora: bool) -> None:
@@ -95,6 +108,13 @@ def worker(path: str, lora: bool) -> None:
             policy(pack).logp.sum().backward()
             optimizer.step()
             optimizer.zero_grad()
+        engine = HFEngine(load_model(ModelConfig(), path, "cpu", param_dtype=half), stop_ids=[])
+        with peak(found, "first sync, with the engine's own weights"):
+            engine.update_weights(buckets(policy, half, BUCKET))
+        with peak(found, "sync"):
+            engine.update_weights(buckets(policy, half, BUCKET))
+        with peak(found, "export"):
+            export_model(policy, half, NoTokenizer(), world, Path(path).with_suffix(".out"))
         shares = world.gather({name: [value - before for value in pair] for name, pair in found.items()})
         if world.is_main:
             print(json.dumps({name: [max(s[name][i] for s in shares) for i in (0, 1)] for name in found}))
@@ -126,15 +146,24 @@ def main() -> None:
         model.save_pretrained(place)
         count = sum(parameter.numel() for parameter in model.parameters())
         layer = sum(parameter.numel() for parameter in model.model.layers[0].parameters())
-        table = {}
+        table, more = {}, {}
         for lora in (False, True):
             for ranks in RANKS:
                 found = measure(Path(place), ranks, lora)
                 per = {name: [round(value / count, 2) for value in pair] for name, pair in found.items()}
                 table[f"{'lora' if lora else 'full'}, {ranks} ranks"] = per
-                print(ranks, "lora" if lora else "full", per)
-    result = {"parameters": count, "embedding": SHAPE["vocab_size"] * SHAPE["hidden_size"], "layer": layer}
-    RESULT.write_text(json.dumps({**result, "bytes_per_parameter_peak_and_after": table}, indent=1) + "\n")
+                stays, added = found["first sync, with the engine's own weights"][1], {}
+                for name in ("sync", "export"):
+                    added[name] = round((found[name][0] - stays) / 2**20)
+                more[f"{'lora' if lora else 'full'}, {ranks} ranks"] = added
+                print(ranks, "lora" if lora else "full", per, "MiB added:", added)
+    result: dict[str, object] = {
+        "parameters": count,
+        "embedding": SHAPE["vocab_size"] * SHAPE["hidden_size"],
+        "layer": layer,
+    }
+    result |= {"bytes_per_parameter_peak_and_after": table, "bucket_MiB": BUCKET >> 20, "MiB_added": more}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
     built = {ranks: table[f"full, {ranks} ranks"]["reference"][0] for ranks in RANKS}
     print("policy and reference, peak bytes per parameter:", built)
 

@@ -4,10 +4,10 @@ Parameters that are trained are float32. With `dtype = "bfloat16"` they are cast
 pass only, by the mixed precision of `fully_shard`, so there is one code path for one process and for many.
 """
 
-import copy
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -118,6 +118,28 @@ def weight_files(path: Path | str) -> str:
     return place
 
 
+class StoredWeights(Mapping[str, torch.Tensor]):
+    """The tensors of a model's safetensors files, read when they are asked for."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Look into the files of the model at `path`, a directory or hub name."""
+        self._files: dict[str, Path] = {}
+        for file in sorted(Path(weight_files(path)).glob("*.safetensors")):
+            with safe_open(file, "pt") as opened:
+                self._files |= dict.fromkeys(opened.keys(), file)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        with safe_open(self._files[name], "pt") as opened:
+            tensor: torch.Tensor = opened.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
 def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
     """The tokenizer at `path`, a directory or hub name. Raises `ConfigError` when there is none."""
     tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer, path, "tokenizer")
@@ -209,21 +231,40 @@ def keep_layer_inputs(model: PreTrainedModel | PeftModel) -> None:
 def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, directory: Path, card: str = "") -> None:
     """Write a plain transformers model and its tokenizer; `directory` appears whole or not at all.
 
-    Of a model with adapters, the merged model is written, and the adapters alone under `adapter/`. The
-    parameters must be whole tensors, not shards. `card` is the text of its README, the model card.
+    The parameters must be whole tensors, not shards, without adapters; `export_model` takes both. `card` is
+    the text of its README, the model card.
     """
-    partial, old = (directory.with_name(f".{directory.name}.{end}") for end in ("tmp", "old"))
-    for left in (partial, old):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if isinstance(model, PeftModel):
-        model.save_pretrained(str(partial / "adapter"))
-        model = copy.deepcopy(model).merge_and_unload()
     assert isinstance(model, PreTrainedModel)
+    partial = make_partial(directory)
     model.save_pretrained(partial)
+    describe_model(partial, model.generation_config, tokenizer, card)
+    put_in_place(partial, directory)
+
+
+def make_partial(directory: Path, is_main: bool = True) -> Path:
+    """An empty directory beside `directory`, to be filled and `put_in_place`; the main rank makes it."""
+    partial = directory.with_name(f".{directory.name}.tmp")
+    if is_main:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    return partial
+
+
+def describe_model(
+    partial: Path, generation: Any, tokenizer: PreTrainedTokenizerBase, card: str = ""
+) -> None:
+    """Write what stands beside a model's weights and shape: how it generates, its tokenizer, its card."""
+    if generation is not None:
+        generation.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     if card:
         (partial / "README.md").write_text(card, encoding="utf-8")
+
+
+def put_in_place(partial: Path, directory: Path) -> None:
+    """Let a finished directory take the place of `directory`."""
+    old = directory.with_name(f".{directory.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         os.replace(directory, old)
     os.replace(partial, directory)

@@ -5,6 +5,7 @@ Letters in tensor names: N packed tokens, M scored tokens, D hidden width, V voc
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from peft import PeftModel
@@ -84,9 +85,10 @@ class Policy(nn.Module):
     Logits take the dtype of the parameters; log-softmax and everything after it is float32.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, source: Path | str = "") -> None:
+        """`source` is the model whose files hold the weights that are not trained; empty: it is not known."""
         super().__init__()
-        self.model = model
+        self.model, self.source = model, source
         base = causal_lm(model)
         _check_head(base)
         base.set_attn_implementation(VARLEN)

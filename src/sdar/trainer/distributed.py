@@ -124,5 +124,13 @@ def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float
 
 
 def full(tensor: Tensor) -> Tensor:
-    """The whole of a sharded tensor (collective), or `tensor` itself."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """The whole of a sharded tensor on its ranks' devices (collective), or `tensor` itself."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    device = tensor.device_mesh.device_type
+    if tensor.device.type != device:  # its shards wait in the host's memory
+        tensor = DTensor.from_local(
+            tensor.to_local().to(device), tensor.device_mesh, tensor.placements,
+            run_check=False, shape=tensor.shape, stride=tensor.stride(),
+        )  # fmt: skip
+    return tensor.full_tensor()

@@ -38,7 +38,7 @@ def sharded_policy(
     With `config.lora_rank` adapters are trained, in float32, and the base is kept in `param_dtype`. Raises
     `ConfigError` when there is no such model or its files lack weights.
     """
-    policy = Policy(empty_model(config, path, param_dtype))
+    policy = Policy(empty_model(config, path, param_dtype), source=path)
     if not trained:
         policy.requires_grad_(False)
     shard(policy, world, compute_dtype)
@@ -70,7 +70,12 @@ def stored_parameters(policy: Policy) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters that a model's files hold, by their names there; tied ones once."""
     for name, parameter in policy.model.named_parameters():
         if ".lora_" not in name:
-            yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), parameter
+            yield plain_name(name), parameter
+
+
+def plain_name(name: str) -> str:
+    """The name in a checkpoint of a parameter of a model with or without adapters."""
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
 @torch.no_grad()

@@ -1,26 +1,35 @@
 """The policy's weights outside of the trainer: handed to the rollout engine, and exported as a plain model.
 
-Both leave the policy, sharded as it is, under the names of a checkpoint, LoRA adapters added in and tied
-names included. An engine is only ever given weights.
+Both go by the names of a checkpoint and leave no trace of shards. An engine is only ever given weights.
+
+Of a policy with adapters only these travel: each rank reads the frozen base from the model's files, which the
+engine began with too, and adds them in there. Sums begin at the stored base every time, so nothing drifts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedTokenizerBase
 
-from sdar.model.load import save_model
+from sdar.model.load import StoredWeights, describe_model, make_partial, put_in_place
 from sdar.model.policy import Policy, causal_lm
 from sdar.rollout.engine import Bucket, Engine
 from sdar.trainer.distributed import World, full
+from sdar.trainer.sharding import plain_name
 
 BUCKET_BYTES = 1 << 28
 """Of the weights that are whole at a time, but for a tensor that is larger."""
-_ADAPTER = ".lora_A."
+FILE_BYTES = 5 * 10**9
+"""Of one file of an exported model, about."""
 
 
 def sync_weights(policy: Policy, engine: Engine) -> None:
@@ -28,24 +37,105 @@ def sync_weights(policy: Policy, engine: Engine) -> None:
     engine.update_weights(buckets(policy, getattr(torch, engine.dtype)))
 
 
-@torch.no_grad()
 def buckets(policy: Policy, dtype: torch.dtype, size: int = BUCKET_BYTES) -> Iterator[Bucket]:
-    """All weights in `dtype`, whole, in buckets of at most `size` bytes or one tensor (collective)."""
+    """All weights in `dtype`, whole, in buckets of at most `size` bytes or one tensor (collective).
 
-    def fetch(parameter: Tensor) -> Tensor:
-        return full(parameter.detach())
+    The next bucket is made when it is asked for, and nothing is kept of the one before.
+    """
+    adapted = any(weight.layer for weight in _weights(policy.model))
+    stored = StoredWeights(policy.source) if adapted and policy.source else None
+    for part in _in_buckets(_weights(policy.model), dtype.itemsize, size):
+        yield [(name, tensor) for weight in part for name, tensor in weight.whole(dtype, stored)]
 
-    bucket: list[tuple[str, Tensor]] = []
+
+@dataclass(frozen=True)
+class _Weight:
+    """A weight of the plain model."""
+
+    names: Sequence[str]
+    """All its names there; tied ones have several."""
+    parameter: nn.Parameter
+    layer: nn.Module | None
+    """The layer whose adapters are added to it."""
+
+    def whole(self, dtype: torch.dtype, stored: StoredWeights | None) -> list[tuple[str, Tensor]]:
+        """Its pairs, with the adapters added in; what is `stored` is not gathered (collective)."""
+        if stored is not None:
+            kept, where = self.parameter.dtype, _device(self.parameter)
+            base = stored[self.names[0]].to(where, kept)
+        else:
+            base = full(self.parameter.detach().to(self.parameter.dtype if self.layer else dtype))
+        if self.layer is not None:
+            base = _added(self.layer).add_(base)
+        whole = base.to(dtype)
+        return [(name, whole) for name in self.names]
+
+    def shard(self, dtype: torch.dtype) -> Tensor:
+        """This rank's rows of it, as part of a sharded tensor."""
+        mine = self.parameter.detach()
+        if self.layer is None or not isinstance(mine, DTensor):
+            return mine.to(dtype)
+        added = _added(self.layer, rows=True)
+        rows = added.add_(mine.to_local().to(added.device)).to(dtype)
+        return DTensor.from_local(
+            rows, mine.device_mesh, mine.placements, run_check=False, shape=mine.shape, stride=mine.stride()
+        )
+
+
+def _weights(model: nn.Module) -> list[_Weight]:
+    """Every weight of the plain model, in the order of the policy's parameters."""
+    names: dict[int, list[str]] = {}
+    parameters: dict[int, nn.Parameter] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if ".lora_" not in name:
+            names.setdefault(id(parameter), []).append(name)
+            parameters[id(parameter)] = parameter
+    weights = []
+    for key, parameter in parameters.items():
+        layer, _, end = names[key][0].rpartition(".base_layer.")
+        adapted = model.get_submodule(layer) if layer and end == "weight" else None
+        weights.append(_Weight([plain_name(name) for name in names[key]], parameter, adapted))
+    return weights
+
+
+def _in_buckets(weights: Sequence[_Weight], itemsize: int, size: int) -> Iterator[list[_Weight]]:
+    """Runs of weights that take at most `size` bytes when they are whole, or one weight that takes more."""
+    part: list[_Weight] = []
     held = 0
-    for names, tensor in _plain_weights(policy.model, fetch, dtype):
-        if bucket and held + tensor.nbytes > size:
-            yield bucket
-            bucket, held = [], 0
-        bucket += [(name, tensor) for name in names]
-        held += tensor.nbytes
-    yield bucket
+    for weight in weights:
+        need = weight.parameter.numel() * itemsize
+        if part and held + need > size:
+            yield part
+            part, held = [], 0
+        part.append(weight)
+        held += need
+    yield part
 
 
+def _added(layer: nn.Module, rows: bool = False) -> Tensor:
+    """What the adapters of a layer add to its weight, or to this rank's `rows` of it (collective)."""
+    lora = cast(Any, layer)
+    parts = []
+    for name, down in lora.lora_A.items():
+        up, right = lora.lora_B[name].weight.detach(), full(down.weight.detach())
+        left = up.to_local().to(right.device) if rows else full(up)
+        parts.append((left @ right).mul_(lora.scaling[name]))
+    total = parts.pop()
+    for part in parts:
+        total.add_(part)
+    return total
+
+
+def _device(parameter: Tensor) -> torch.device:
+    """Where a parameter is when it is whole."""
+    return (
+        torch.device(parameter.device_mesh.device_type)
+        if isinstance(parameter, DTensor)
+        else parameter.device
+    )
+
+
+@torch.no_grad()
 def export_model(
     policy: Policy,
     dtype: torch.dtype,
@@ -54,59 +144,37 @@ def export_model(
     directory: Path,
     card: str = "",
 ) -> None:
-    """Write the policy as a plain transformers model in `dtype`, see `save_model` (collective)."""
-    whole = get_model_state_dict(policy, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    if world.is_main:
-        save_model(_plain_model(policy, whole, dtype), tokenizer, directory, card)
+    """Write the policy as a plain transformers model in `dtype`, like `save_model` (collective).
 
-
-@torch.no_grad()
-def _plain_model(policy: Policy, whole: Mapping[str, Any], dtype: torch.dtype) -> PreTrainedModel:
-    """A transformers model with the policy's `whole` parameters, adapters added in, to be written."""
-    places = {id(parameter): name for name, parameter in policy.named_parameters()}
-
-    def fetch(parameter: Tensor) -> Tensor:
-        return cast(Tensor, whole[places[id(parameter)]])
-
+    Each rank writes its shards, and the main rank lays the files together; no rank holds the whole model.
+    """
     base = causal_lm(policy.model)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(base.config, dtype=dtype)
-    model.generation_config = base.generation_config
-    weights = _plain_weights(policy.model, fetch, dtype)
-    model.load_state_dict({name: tensor for names, tensor in weights for name in names}, assign=True)
-    model.tie_weights()
-    return cast(PreTrainedModel, model)
+    state = {weight.names[0]: weight.shard(dtype) for weight in _weights(policy.model)}
+    partial = make_partial(directory, world.is_main)
+    world.barrier()
+    files = _files(state)
+    writer = HuggingFaceStorageWriter(str(partial), files, save_distributed=True, enable_consolidation=True)
+    dcp.save(state, storage_writer=writer)
+    if world.is_main:
+        shutil.rmtree(writer.path)
+        if set(files.values()) == {1}:
+            (only,) = partial.glob("model-*.safetensors")
+            only.rename(partial / "model.safetensors")
+            (partial / "model.safetensors.index.json").unlink()
+        config = deepcopy(base.config)
+        config.dtype, config.architectures = dtype, [type(base).__name__]
+        config.save_pretrained(partial)
+        describe_model(partial, base.generation_config, tokenizer, card)
+        put_in_place(partial, directory)
 
 
-def _plain_weights(
-    model: nn.Module, fetch: Callable[[Tensor], Tensor], dtype: torch.dtype
-) -> Iterator[tuple[list[str], Tensor]]:
-    """Every weight of the plain model with all its names; `fetch` makes a parameter whole."""
-    names: dict[int, list[str]] = {}
-    parameters: dict[int, nn.Parameter] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-        parameters[id(parameter)] = parameter
-    for key, parameter in parameters.items():
-        first = names[key][0]
-        if ".lora_" in first:
-            continue
-        layer, _, end = first.rpartition(".base_layer.")
-        whole = fetch(parameter)
-        if layer and end == "weight":
-            whole = whole + _added(model.get_submodule(layer), fetch).to(whole)
-        yield [_plain_name(name) for name in names[key]], whole.to(dtype)
-
-
-def _added(layer: nn.Module, fetch: Callable[[Tensor], Tensor]) -> Tensor:
-    """What the adapters of a layer add to its weight."""
-    lora = cast(Any, layer)
-    parts = [
-        lora.scaling[name] * (fetch(lora.lora_B[name].weight) @ fetch(down.weight))
-        for name, down in lora.lora_A.items()
-    ]
-    return cast(Tensor, sum(parts))
-
-
-def _plain_name(name: str) -> str:
-    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+def _files(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The file, counted from 1, of each tensor."""
+    files, number, held = {}, 1, 0
+    for name, tensor in state.items():
+        need = tensor.numel() * tensor.dtype.itemsize
+        if held and held + need > FILE_BYTES:
+            number, held = number + 1, 0
+        files[name] = number
+        held += need
+    return files

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.tiny import tiny_model, tiny_tokenizer
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sdar.errors import ConfigError
 from sdar.model.chat import Chat
@@ -80,7 +80,7 @@ def test_a_failed_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.
     assert (target / "model.safetensors").read_bytes() == before
 
 
-def test_adapters_train_alone_and_merge_on_export(saved: Path, tmp_path: Path) -> None:
+def test_adapters_train_alone_and_begin_as_nothing(saved: Path) -> None:
     config = ModelConfig(lora_rank=2, lora_alpha=5.0)
     model = load_model(config, saved, "cpu")
     names = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -88,17 +88,6 @@ def test_adapters_train_alone_and_merge_on_export(saved: Path, tmp_path: Path) -
     assert all("lora_" in name for name in names)
     assert not any("lm_head" in name for name in names)
     assert torch.equal(scores(model), scores(tiny_model())), "a fresh adapter changes nothing"
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
-    trained = scores(model)
-    assert not torch.allclose(trained, scores(tiny_model()), atol=1e-3)
-    save_model(model, load_tokenizer(saved), tmp_path / "out")
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    torch.testing.assert_close(scores(merged), trained, atol=1e-5, rtol=1e-5)
-    assert torch.equal(scores(model), trained), "saving must not change the model"
-    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_adapters_are_the_same_in_every_process_and_leave_the_random_numbers_alone() -> None:

@@ -1,3 +1,7 @@
+import gc
+import json
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,9 +11,13 @@ from tests.tiny import tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
 from sdar.errors import ConfigError
+from sdar.model.load import save_model
 from sdar.model.policy import Policy
+from sdar.model.settings import ModelConfig
 from sdar.rollout.engines.hf import HFEngine
-from sdar.trainer.distributed import World, shard
+from sdar.trainer import weight_sync
+from sdar.trainer.distributed import World, full, shard
+from sdar.trainer.sharding import sharded_policy
 from sdar.trainer.weight_sync import buckets, export_model, sync_weights
 
 
@@ -94,3 +102,105 @@ def test_another_model_is_refused(world: World) -> None:
     shard(policy, world)
     with pytest.raises((ConfigError, RuntimeError)):
         sync_weights(policy, HFEngine(tiny_model(layers=1), stop_ids=[0]))
+
+
+def adapted(path: Path, world: World, dtype: torch.dtype) -> Policy:
+    """A policy with adapters around the model in `path`, which is made."""
+    save_model(tiny_model(seed=4).to(dtype), tiny_tokenizer(), path)
+    config = ModelConfig(lora_rank=2, lora_alpha=3.0)
+    return sharded_policy(path, config, world, param_dtype=dtype, compute_dtype=dtype)
+
+
+def move(policy: Policy, seed: int) -> None:
+    """Give the adapters other values; 0: they do nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if ".lora_B." in name:
+                noise = torch.randn(parameter.shape, generator=generator)
+                full(parameter).copy_(0.1 * noise if seed else torch.zeros_like(noise))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_of_a_policy_with_adapters_only_these_travel_and_nothing_drifts(
+    world: World, tmp_path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, engine = adapted(tmp_path / "base", world, dtype), HFEngine(tiny_model().to(dtype), stop_ids=[0])
+    travelled: list[torch.Tensor] = []
+    monkeypatch.setattr(weight_sync, "full", lambda tensor: travelled.append(tensor) or full(tensor))
+    seen = {}
+    for seed in (0, 1, *range(2, 30), 1, 0):
+        move(policy, seed)
+        sync_weights(policy, engine)
+        seen[seed] = [*seen.get(seed, []), {n: t.clone() for n, t in engine.model.state_dict().items()}]
+    base = {name: tensor.to(dtype) for name, tensor in tiny_model(seed=4).state_dict().items()}
+    for first, last in (seen[0], seen[1]):
+        assert all(torch.equal(last[name], tensor) for name, tensor in first.items())
+    assert all(torch.equal(tensor, base[name]) for name, tensor in seen[0][0].items())
+    adapters = [p.shape for name, p in policy.named_parameters() if ".lora_" in name]
+    assert sorted(t.shape for t in travelled) == sorted(32 * adapters)
+
+    move(policy, 1)
+    layer = policy.get_submodule("model.base_model.model.model.layers.1.mlp.down_proj")
+    up, down = (full(part.default.weight) for part in (layer.lora_B, layer.lora_A))
+    name = "model.layers.1.mlp.down_proj.weight"
+    expected = (base[name].float() + 1.5 * (up @ down)).to(dtype)
+    assert torch.equal(seen[1][0][name], expected), "one rounding, after the sum"
+    export_model(policy, dtype, tiny_tokenizer(), world, tmp_path / "model")
+    read = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
+    assert read.keys() == seen[1][0].keys()
+    assert all(torch.equal(tensor, seen[1][0][name]) for name, tensor in read.items())
+
+
+def test_nothing_is_kept_of_a_bucket_when_the_next_is_asked_for(world: World) -> None:
+    policy, engine = Policy(tiny_model(seed=1)), HFEngine(tiny_model().bfloat16(), stop_ids=[0])
+    shard(policy, world)
+    alive: list[int] = []
+
+    def watched() -> Iterator[Sequence[tuple[str, torch.Tensor]]]:
+        tensors: list[weakref.ref[torch.Tensor]] = []
+        stream = buckets(policy, torch.bfloat16, size=10_000)
+        while True:
+            gc.collect()
+            alive.append(sum(tensor() is not None for tensor in tensors))
+            bucket = next(stream, None)
+            if bucket is None:
+                return
+            tensors += [weakref.ref(tensor) for _, tensor in bucket]
+            yield bucket
+            del bucket
+
+    engine.update_weights(watched())
+    assert len(alive) > 3
+    assert set(alive) == {0}
+
+
+def test_a_large_model_is_exported_in_several_files(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_sync, "FILE_BYTES", 30_000)
+    model = tiny_model(seed=3)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    policy = Policy(model)
+    shard(policy, world)
+    for _ in range(2):
+        export_model(policy, torch.float32, tiny_tokenizer(), world, tmp_path / "model", "A card.")
+    files = sorted(path.name for path in (tmp_path / "model").glob("*.safetensors"))
+    index = json.loads((tmp_path / "model" / "model.safetensors.index.json").read_text())
+    assert len(files) > 2
+    assert sorted(set(index["weight_map"].values())) == files
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "README.md").read_text() == "A card."
+    read = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read.items())
+
+
+def test_an_exported_model_is_described_like_a_saved_one(world: World, tmp_path: Path) -> None:
+    save_model(tiny_model(), tiny_tokenizer(), tmp_path / "saved")
+    policy = Policy(tiny_model())
+    shard(policy, world)
+    export_model(policy, torch.float32, tiny_tokenizer(), world, tmp_path / "exported")
+    saved, exported = tmp_path / "saved", tmp_path / "exported"
+    assert sorted(path.name for path in saved.iterdir()) == sorted(path.name for path in exported.iterdir())
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((saved / name).read_text()) == json.loads((exported / name).read_text())

@@ -121,6 +121,7 @@ class HFEngine(Engine):
         shapes = {name: parameter.shape for name, parameter in own.items()}
         for name, tensor in fitting(buckets, shapes):
             own[name].data.copy_(tensor)
+            del tensor  # its bucket goes before the next one is made
 
     def sleep(self) -> None:
         """See `Engine.sleep`: the weights and the cache go."""
