@@ -12,6 +12,7 @@ from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
 from sdar.commands.prompts import prompts
+from sdar.commands.probing import GapOptions, gap
 from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
@@ -21,6 +22,7 @@ from sdar.commands.view import ViewOptions, view
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, RECIPES, TrainOptions, settings=True),
     "eval": Command(evaluate, f"MODEL {RECIPES}", EvalOptions, settings=True),
+    "gap": Command(gap, f"MODEL {RECIPES}", GapOptions, settings=True),
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, RECIPES, settings=True),

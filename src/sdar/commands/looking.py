@@ -52,7 +52,7 @@ Rows = dict[str, tuple[str, str]]
 TABLES = {
     "objectives": ["sdar.objectives.base"],
     "envs": ["sdar.envs.base"],
-    "retrievers": ["sdar.skills.retrieval:retrievals", "sdar.envs.search_qa.retrieval"],
+    "retrievers": ["sdar.skills.retrieval:retrievals", "sdar.envs.search_qa.spec:retrievers"],
     "teachers": ["sdar.trainer.teachers"],
     "engines": ["sdar.rollout.engines.settings"],
     "stages": ["sdar.rollout.stages"],

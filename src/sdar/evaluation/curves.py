@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdar.evaluation.compare import success
+from sdar.evaluation.gap import Gaps
 from sdar.evaluation.results import EvalResult
+from sdar.rollout.probes import Answer
 from sdar.runs.files import write_atomic
 from sdar.runs.rundir import RunDir, read_evals, read_metrics
 
@@ -133,5 +135,29 @@ def draw_comparison(methods: Mapping[str, Sequence[Mapping[int, EvalResult]]], p
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix.removeprefix("."))
+    write_atomic(path, picture.getvalue())
+    return path
+
+
+def draw_gap(gaps: Mapping[str, Gaps], path: Path, title: str) -> Path:
+    """Draw the mean gap of each kind of answer under each kind of skills, with intervals."""
+    figure = Figure(figsize=(8, 1.2 + 0.55 * len(gaps)), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    _clean(axes)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    for row, (name, ink) in enumerate(zip(Answer, COLOURS, strict=False)):
+        means = [found.mean(name) for found in gaps.values()]
+        value, low, high = np.array(means).T
+        place = np.arange(len(gaps)) + 0.2 * (row - 1)
+        axes.errorbar(
+            value, place, xerr=[value - low, high - value], fmt="o", color=ink, capsize=3, label=name
+        )
+    axes.set_yticks(range(len(gaps)), list(gaps))
+    axes.invert_yaxis()
+    axes.set(xlabel="teacher - student log-prob a token, nats")
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
     write_atomic(path, picture.getvalue())
     return path

@@ -160,13 +160,13 @@ def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
         for extra in group.extras:
             count = len(extra.answer.tokens)
             sample = Sample(
-                prompt=_prompt(extra.at, chat),
+                prompt=prompt_before(extra.at, chat),
                 body=extra.answer.tokens,
                 policy=(True,) * count,
                 logps=extra.answer.logps,
                 turns=(extra.at.turn,) * count,
                 trajectory=first,
-                teacher_prompt=_prompt(extra.teacher, chat) if extra.teacher else (),
+                teacher_prompt=prompt_before(extra.teacher, chat) if extra.teacher else (),
                 more_prompts=((),) * (views - 1),
                 extra=True,
                 weight=extra.weight,
@@ -177,7 +177,7 @@ def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
     return found
 
 
-def _prompt(place: Place, chat: Chat) -> tuple[int, ...]:
+def prompt_before(place: Place, chat: Chat) -> tuple[int, ...]:
     """The tokens before a turn, with the place's note instead of what the player was shown."""
     turns, number = place.trajectory.turns, place.turn
     if place.trajectory.context is ContextMode.WINDOW:
