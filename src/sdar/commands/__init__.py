@@ -11,8 +11,8 @@ from sdar.commands.comparison import CompareOptions, compare
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
-from sdar.commands.prompts import prompts
 from sdar.commands.probing import GapOptions, gap
+from sdar.commands.prompts import prompts
 from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
