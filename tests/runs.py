@@ -1,7 +1,7 @@
 """A whole training run in a second: the toy corridor, a tiny random model, the real engine and trainer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig
 from sdar.trainer.step import Learner, make_optimizer
 from sdar.trainer.teachers import Parts, StartOfStep, TeacherConfig, Weights
 from sdar.trainer.weight_sync import export_model
-from sdar.types import Step
+from sdar.types import Observation, Step, Task
 
 torch.set_num_threads(1)
 """Threads that wait for one another are slower than one on a tiny model."""
@@ -61,6 +61,26 @@ class LooseEnv(ToyEnv):
 class LooseSpec(ToySpec):
     def make(self) -> Env:
         return LooseEnv(self.max_turns)
+
+
+class LongEnv(LooseEnv):
+    """A corridor of which, with some doors, more is said than a model can read."""
+
+    def __init__(self, max_turns: int, long: Sequence[int]) -> None:
+        super().__init__(max_turns)
+        self._long = long
+
+    def reset(self, task: Task) -> Observation:
+        seen = super().reset(task)
+        return replace(seen, text=seen.text * 900) if task.payload in self._long else seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongSpec(LooseSpec):
+    long: tuple[int, ...] = (1, -2)
+
+    def make(self) -> Env:
+        return LongEnv(self.max_turns, self.long)
 
 
 @dataclass

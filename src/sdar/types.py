@@ -128,6 +128,8 @@ class EndReason(StrEnum):
     DONE = "done"
     MAX_TURNS = "max_turns"
     CONTEXT_FULL = "context_full"
+    OVERLONG = "overlong"
+    """It never began: the first prompt does not fit the player's context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ class Trajectory:
     """What was shown after the last action."""
     facts: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Texts that a stage after the rollout has added, for teacher views to use."""
+    problem: str = field(default="", compare=False)
+    """Of an overlong episode, what does not fit, in words."""
 
     @property
     def skilled(self) -> bool:
@@ -242,3 +246,8 @@ class Group:
     task: Task
     trajectories: Sequence[Trajectory]
     extras: Sequence[Extra] = ()
+
+    @property
+    def overlong(self) -> str:
+        """What does not fit of a task that cannot be played, in words; else empty."""
+        return next((each.problem for each in self.trajectories if each.end is EndReason.OVERLONG), "")

@@ -22,7 +22,7 @@ from sdar.runs.rundir import RunDir, read_metrics, read_trajectories
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora")
+SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora", "overlong")
 
 
 @pytest.fixture(scope="module")

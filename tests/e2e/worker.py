@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.runs import tiny_trainer
+from tests.runs import LongSpec, tiny_trainer
 
 from sdar.envs.base import Panel
 from sdar.evaluation.evaluate import EvalConfig, evaluate
@@ -43,6 +43,13 @@ SETUPS: dict[str, dict[str, Any]] = {
     },
     "lora": {"steps": 2, "lora": 2, "objective": SDAR(coef=0.1, kl_coef=0.1)},
     "lora-bfloat16": {"steps": 2, "lora": 2, "dtype": torch.bfloat16, "objective": SDAR(kl_coef=0.1)},
+    # Tasks that are left out are known to all ranks, also to one whose own share has none of them.
+    "overlong": {
+        "steps": 4,
+        "spec": LongSpec(max_turns=4),
+        "rollout": RolloutConfig(tasks_per_step=2, group_size=1, max_tokens=6),
+        "optim": OptimConfig(lr=1e-3),
+    },
     "endless": {"steps": 10_000},
 }
 

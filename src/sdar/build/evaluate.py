@@ -7,6 +7,7 @@ from pathlib import Path
 from sdar.build.engine import make_engine
 from sdar.build.skills import student_skills
 from sdar.build.stage import stage
+from sdar.errors import some
 from sdar.evaluation.evaluate import evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.model.chat import Chat
@@ -62,7 +63,7 @@ def play_panel(
     config: RunConfig, collector: Plays, skills: str, world: World, progress: Progress | Display
 ) -> EvalResult:
     """The result of the collector's policy on the panel (collective)."""
-    return evaluate(
+    result = evaluate(
         config.panel,
         collector,
         config.eval,
@@ -71,3 +72,9 @@ def play_panel(
         ranks=world,
         on_progress=lambda done, total, won: progress.phase("evaluation", done, total, won),
     )
+    if lost := result.overlong:
+        progress.message(
+            f"{len(lost)} of {len(result.outcomes)} tasks of panel {result.panel} do not fit the context and "
+            f"count as failures: {some(lost)}"
+        )
+    return result

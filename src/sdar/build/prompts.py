@@ -1,5 +1,7 @@
 """What the student and its teachers read, and whether it fits the model."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdar.errors import ContextOverflow
@@ -8,7 +10,8 @@ from sdar.model.load import context_of
 from sdar.recipe import RunConfig
 from sdar.rollout.views import Views
 from sdar.skills.context import SkillContext, prepend
-from sdar.types import ContextMode
+from sdar.trainer.loop import TRIED
+from sdar.types import ContextMode, Message, Task
 
 
 def teacher_views(config: RunConfig, skills: SkillContext | None) -> Views | None:
@@ -19,18 +22,34 @@ def teacher_views(config: RunConfig, skills: SkillContext | None) -> Views | Non
     return Views(names=names, spec=config.env, skills=skills, budgets=config.views.budgets)
 
 
-def check_prompt(config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None) -> None:
-    """Find out before the weights are loaded that a first prompt, with its skills, does not fit."""
-    task, prompts = config.panel.tasks[0], config.env.prompts()
-    first = config.env.make().reset(task)
+def check_prompts(config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None) -> None:
+    """Find out before the weights are loaded that no first prompt, with its skills, fits the model.
+
+    A few that do not fit are left out of training and fail in a panel. Of many tasks only the first are
+    looked at, up to the first that fits. Raises `ContextOverflow`.
+    """
+    panels = [(f"panel '{config.panel.name}'", config.panel.tasks)] if config.eval.is_on else []
+    for name, tasks in [*panels, ("the training split", config.env.tasks(config.env.splits()[0]))]:
+        _check_some(config, model, chat, skills, name, tasks[:TRIED])
+
+
+def _check_some(
+    config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None, name: str, tasks: Sequence[Task]
+) -> None:
+    limit, answer, shortest = context_of(model), config.rollout.max_tokens, sys.maxsize
+    for task in tasks:
+        shortest = min(shortest, len(chat.render(first_prompt(config, task, skills))))
+        if shortest + answer <= limit:
+            return
+    raise ContextOverflow(
+        f"of {len(tasks)} tasks of {name} none fits: the shortest first prompt and an answer of {answer} "
+        f"tokens make {shortest + answer} tokens, and the context of the model at {model} is {limit}"
+    )
+
+
+def first_prompt(config: RunConfig, task: Task, skills: SkillContext | None) -> Sequence[Message]:
+    """What is read before the first answer in an episode of `task`."""
+    prompts, first = config.env.prompts(), config.env.make().reset(task)
     transcript = config.rollout.context is ContextMode.TRANSCRIPT
     messages = prompts.opening(first) if transcript else prompts.window(first, [], first, 0)
-    if skills is not None:
-        messages = prepend(messages, skills.note(task, first.goal, messages))
-    length = len(chat.render(messages)) + config.rollout.max_tokens
-    limit = context_of(model)
-    if length > limit:
-        raise ContextOverflow(
-            f"the first prompt of task '{task.id}' and an answer of {config.rollout.max_tokens} tokens make "
-            f"{length} tokens, and the context of the model at {model} is {limit}"
-        )
+    return messages if skills is None else prepend(messages, skills.note(task, first.goal, messages))

@@ -7,7 +7,7 @@ from sdar.build.card import model_card
 from sdar.build.engine import make_engine
 from sdar.build.evaluate import play_panel
 from sdar.build.learner import make_learner
-from sdar.build.prompts import check_prompt, teacher_views
+from sdar.build.prompts import check_prompts, teacher_views
 from sdar.build.skills import needs_skills, skill_context
 from sdar.build.stage import Watcher, stage
 from sdar.build.warm_start import start_model
@@ -76,7 +76,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     tokenizer = load_tokenizer(start)
     chat = Chat(tokenizer)
     skills = skill_context(config) if needs_skills(config) else None
-    check_prompt(config, start, chat, skills)
+    check_prompts(config, start, chat, skills)
     engine = make_engine(config, start, world, chat)
     share = objective.skilled_share
     collector = Collector(spec, engine, chat, config.rollout, skills if share else None, share)

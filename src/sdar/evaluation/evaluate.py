@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sdar.envs.base import Panel
+from sdar.errors import ContextOverflow
 from sdar.evaluation.results import EvalResult, Outcome
 from sdar.rollout.attempts import Plays, Progress, all_attempts, share, unshare
 from sdar.rollout.engine import Sampling
@@ -69,6 +70,9 @@ def evaluate(
 
     `max_tokens` bounds a completion; `skills` names the rule of the skills that `collector` shows to the
     student. With `ranks`, each plays its share; all return the same result, whatever their number.
+
+    A task whose first prompt does not fit the player's context counts as failed: a panel stays what it is
+    for every player. Raises `ContextOverflow` when none fits.
     """
     rank, size = (0, 1) if ranks is None else (ranks.rank, ranks.size)
     sampling = Sampling(temperature=config.temperature, max_tokens=max_tokens)
@@ -76,6 +80,9 @@ def evaluate(
     played = collector.play(share(attempts, rank, size), config.seed, sampling, on_progress)
     mine = [Outcome.of(Group(trajectory.task, [trajectory])) for trajectory in played]
     outcomes = unshare([mine] if ranks is None else ranks.gather(mine))
+    if all(outcome.overlong for outcome in outcomes):
+        problem = next((trajectory.problem for trajectory in played), "see the other ranks")
+        raise ContextOverflow(f"no task of panel '{panel.name}' fits the context; {problem}")
     samples = config.samples
     return EvalResult(
         panel=panel.name,

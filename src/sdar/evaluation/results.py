@@ -89,6 +89,11 @@ class Outcome:
         return cls(**fields | {"metrics": metrics})
 
     @property
+    def overlong(self) -> int:
+        """Samples that were not played and count as failures: the first prompt did not fit the context."""
+        return sum(not turns for turns in self.turns)
+
+    @property
     def rate(self) -> float:
         """Share of samples that succeeded."""
         return sum(self.success) / len(self.success)
@@ -126,6 +131,11 @@ class EvalResult:
         return replace(self, outcomes=tuple(o for o in self.outcomes if o.kind == kind))
 
     @property
+    def overlong(self) -> list[str]:
+        """Tasks that could not be played and count as failures: the first prompt did not fit the context."""
+        return [outcome.task for outcome in self.outcomes if outcome.overlong]
+
+    @property
     def macro(self) -> float:
         """Success averaged over task kinds, each counting the same."""
         return math.fsum(rate.value for rate in self.by_kind.values()) / len(self.by_kind)
@@ -153,7 +163,8 @@ class EvalResult:
     def summary(self) -> dict[str, float]:
         """The numbers of the whole panel; `invalid` is per turn, the others are per episode.
 
-        `success_macro` is `macro`; what the environment measured comes last, under its own names.
+        `success_macro` is `macro`; `overlong` counts tasks, where there are such; what the environment
+        measured comes last, under its own names.
         """
         episodes = self.samples * len(self.outcomes)
         turns = sum(sum(o.turns) for o in self.outcomes)
@@ -167,6 +178,7 @@ class EvalResult:
             "tokens": sum(sum(o.tokens) for o in self.outcomes) / episodes,
             "invalid": sum(sum(o.invalid) for o in self.outcomes) / max(1, turns),
             "truncated": sum(sum(o.truncated) for o in self.outcomes) / episodes,
+            **({"overlong": len(self.overlong)} if self.overlong else {}),
             **self.metrics,
         }
 

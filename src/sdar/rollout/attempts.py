@@ -26,7 +26,7 @@ class Plays(ABC):
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
     ) -> list[Trajectory]:
-        """The episode of each attempt, in order.
+        """The episode of each attempt, in order; where the first prompt does not fit, an `OVERLONG` one.
 
         What is random in it follows from `seed`, the task's id, the place in the group and the turn; how
         attempts are ordered or shared out over processes does not matter.

@@ -8,17 +8,19 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from math import floor
 from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
+from sdar.errors import ContextOverflow
 from sdar.model.chat import Chat
 from sdar.rollout.agent import Dialogue, Episode
 from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Engine, Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, Step, Task, Trajectory
+from sdar.types import Completion, EndReason, Step, Task, Trajectory
 
 D = TypeVar("D", bound=Dialogue)
 Answer = tuple[str, Completion]
@@ -31,6 +33,7 @@ class Player(Plays, Generic[D]):
     def __init__(self, spec: EnvSpec, config: RolloutConfig, skills: SkillContext | None) -> None:
         """`skills` are shown to the player itself."""
         self.spec, self.config, self.skills = spec, config, skills
+        self._problems: dict[str, str] = {}
 
     def play(
         self,
@@ -39,24 +42,29 @@ class Player(Plays, Generic[D]):
         sampling: Sampling | None = None,
         on_progress: Progress | None = None,
     ) -> list[Trajectory]:
-        """See `Plays.play`; `sampling` is the config's by default.
-
-        Raises `ContextOverflow` for a first prompt that does not fit.
-        """
+        """See `Plays.play`; `sampling` is the config's by default."""
         config = self.config
         sampling = sampling or Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         waiting, won = deque(attempts), 0
         ended: dict[tuple[str, int], Trajectory] = {}
         table = _Table(self)
+        self._problems = {}
         try:
             while waiting or table.live:
                 started: list[D] = []
                 while waiting and len(table.live) + len(started) < config.max_live:
-                    started.append(self._start(*waiting.popleft()))
+                    task, index = waiting.popleft()
+                    try:
+                        started.append(self._start(task, index))
+                    except ContextOverflow as error:
+                        ended[task.id, index] = Trajectory(
+                            task, index, config.context, (), False, EndReason.OVERLONG, problem=str(error)
+                        )
                 table.seat(started, seed, sampling)
-                over = table.turn(seed, sampling)
+                over = table.turn(seed, sampling) if table.live else []
                 for episode in over:
-                    ended[episode.task.id, episode.index] = episode.trajectory()
+                    problem = self._problems.get(episode.task.id, "")
+                    ended[episode.task.id, episode.index] = replace(episode.trajectory(), problem=problem)
                     won += episode.success
                 if over and on_progress:
                     on_progress(len(ended), len(attempts), won)
@@ -66,7 +74,7 @@ class Player(Plays, Generic[D]):
 
     @abstractmethod
     def _start(self, task: Task, index: int) -> D:
-        """A fresh episode."""
+        """A fresh episode. Raises `ContextOverflow` for a first prompt that does not fit."""
 
     @abstractmethod
     def _ask(self, episodes: Sequence[D], seed: int, sampling: Sampling) -> None:

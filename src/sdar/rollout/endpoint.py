@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 
 from sdar.envs.base import EnvSpec
-from sdar.errors import ConfigError, DataError
+from sdar.errors import ConfigError, ContextOverflow, DataError
 from sdar.rollout.agent import Dialogue
 from sdar.rollout.collector import Answer, Player
 from sdar.rollout.engine import Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
 from sdar.text.web import Reply, Web, WebError
-from sdar.types import Completion, Message, Step, StopReason, Task
+from sdar.types import Completion, EndReason, Message, Step, StopReason, Task
 
 KEY = "OPENAI_API_KEY"
 """The environment variable that holds the key; servers that need none take it unset."""
@@ -195,9 +195,16 @@ class EndpointCollector(Player[Dialogue]):
             try:
                 heard.append((dialogue, future.result()))
             except PromptTooLong as error:
-                dialogue.overflow(f"does not fit the endpoint's context: {error}")
+                self._end(dialogue, f"does not fit the endpoint's context: {error}")
                 heard.append((dialogue, None))
         return heard
+
+    def _end(self, dialogue: Dialogue, reason: str) -> None:
+        """Let a dialogue end whose prompt is too long."""
+        try:
+            dialogue.overflow(reason)
+        except ContextOverflow as error:
+            dialogue.end, self._problems[dialogue.task.id] = EndReason.OVERLONG, str(error)
 
     def _take(self, episode: Dialogue, answer: Answer, step: Step) -> None:
         episode.record(*answer, step)

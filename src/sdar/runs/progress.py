@@ -145,6 +145,8 @@ def headlines(metrics: Mapping[str, float]) -> list[str]:
     for name, value in metrics.items():
         if name.startswith("rollout/failed_") and value:
             shown.append(f"{value:.2g} {name.removeprefix('rollout/').replace('_', ' ')} an episode")
+    if metrics.get("rollout/overlong"):
+        shown.append(f"{metrics['rollout/overlong']:.0f} tasks left out (too long)")
     if metrics.get("optim/skipped"):
         shown.append(f"{metrics['optim/skipped']:.0f} updates skipped (not finite)")
     if "time/step_s" in metrics:

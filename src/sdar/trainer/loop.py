@@ -6,7 +6,7 @@ observed with each skill are the whole state.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, ContextOverflow
 from sdar.model.chat import Chat
 from sdar.model.policy import Policy
 from sdar.objectives.advantages import AdvantageConfig, advantages
@@ -41,6 +41,9 @@ from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock, Tally
 from sdar.trainer.weight_sync import sync_weights
 from sdar.types import Group, Task, Trajectory
+
+TRIED = 128
+"""Of more tasks than that, drawn by chance, at least one must fit the context."""
 
 
 class Progress(Protocol):
@@ -82,6 +85,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._watch = Watch(self.config.max_skipped, self.run.checkpoints)
+        self._told_overlong = False
         per_step = self.collector.config.tasks_per_step
         if per_step > len(self.tasks):
             raise ConfigError(
@@ -137,7 +141,7 @@ class Trainer:
         clock, learner = Clock(), self.learner
         with clock.phase("step"):
             with clock.phase("rollout"):
-                played = self._collect(step)
+                played, overlong = self._collect(step)
                 self.engine.sleep()
                 groups = run_stages(self.stages, played, Tools(bank=self.skills))
             with clock.phase("score"):
@@ -163,7 +167,7 @@ class Trainer:
             for episode, names in zip(episodes, seen, strict=True):
                 self.skills.returns.observe(episode.task.kind, names, episode.reward)
         return {
-            **rollout_metrics(played),
+            **rollout_metrics(played, overlong),
             **teacher_metrics(report),
             **score_metrics(batch, learned),
             **credited,
@@ -171,10 +175,31 @@ class Trainer:
             **clock.seconds,
         }
 
-    def _collect(self, step: int) -> list[Group]:
-        """The groups of a step in the tasks' order; every rank plays its share of them and gets all."""
+    def _collect(self, step: int) -> tuple[list[Group], int]:
+        """The groups of a step, and how many of its tasks were left out because they do not fit the context.
+
+        Where none of them fits, others are drawn. Raises `ContextOverflow` when those do not fit either.
+        """
+        left_out: dict[str, str] = {}
+        draw = (len(self.tasks), self.collector.config.tasks_per_step, self.config.seed, step)
+        for places in (step_tasks(*draw), *other_tasks(*draw)):
+            groups = self._play(step, places)
+            left_out |= {group.task.id: group.overlong for group in groups if group.overlong}
+            if left_out and not self._told_overlong:
+                self._told_overlong = True
+                self.progress.message(
+                    f"step {step} leaves out a task, and rollout/overlong counts all such: "
+                    f"{next(iter(left_out.values()))}"
+                )
+            if fit := [group for group in groups if not group.overlong]:
+                return fit, len(left_out)
+        raise ContextOverflow(
+            f"no training task fits the context, {len(left_out)} were tried: {next(iter(left_out.values()))}"
+        )
+
+    def _play(self, step: int, chosen: Sequence[int]) -> list[Group]:
+        """The groups of these tasks in their order; every rank plays its share of them and gets all."""
         world, rollout = self.learner.world, self.collector.config
-        chosen = step_tasks(len(self.tasks), rollout.tasks_per_step, self.config.seed, step)
         attempts = all_attempts([self.tasks[i] for i in chosen], rollout.group_size)
         mine = share(attempts, world.rank, world.size)
 
@@ -288,6 +313,17 @@ def step_tasks(num_tasks: int, per_step: int, seed: int, step: int) -> list[int]
     """
     epoch, place = divmod(step - 1, num_tasks // per_step)
     return list(_permutation(num_tasks, seed, epoch)[place * per_step : (place + 1) * per_step])
+
+
+def other_tasks(num_tasks: int, per_step: int, seed: int, step: int) -> Iterator[list[int]]:
+    """Indices of tasks to take when none of those of a step can be played; about `TRIED` in all.
+
+    >>> sorted(place for places in other_tasks(4, 2, 0, 1) for place in places)
+    [0, 1, 2, 3]
+    """
+    order = np.random.default_rng([seed, step, 1]).permutation(num_tasks)[:TRIED].tolist()
+    for start in range(0, len(order), per_step):
+        yield order[start : start + per_step]
 
 
 @lru_cache(maxsize=2)

@@ -13,8 +13,8 @@ from sdar.trainer.step import Learned
 from sdar.types import EndReason, Group, Trajectory
 
 
-def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """What the episodes of a step say, over all ranks.
+def rollout_metrics(groups: Sequence[Group], overlong: int = 0) -> dict[str, float]:
+    """What the episodes of a step say, over all ranks; `overlong` tasks were left out of it.
 
     `rollout/entropy` is the mean of -log p of the sampled tokens, an unbiased estimate of the entropy;
     `rollout/mixed_groups` is the share of groups whose returns differ, the only ones with a group advantage.
@@ -35,6 +35,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "rollout/entropy": -_mean(logps),
         "rollout/tokens": float(len(logps)),
         "rollout/episodes": float(len(episodes)),
+        "rollout/overlong": float(overlong),
     }
     for kind in sorted({trajectory.task.kind for trajectory in episodes}):
         metrics[f"rollout/success/{kind}"] = _success(episodes, kind)

@@ -1,13 +1,14 @@
 """Evaluation on a panel: counts, intervals, determinism and refusals."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
 
 from sdar.envs.base import Panel
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, ContextOverflow
 from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.rollout.attempts import Attempt, Plays, Progress
@@ -85,6 +86,27 @@ def test_counts() -> None:
     assert summary["tokens"] == pytest.approx(2 * turns / 120)
     assert summary["invalid"] == pytest.approx(120 / turns)
     assert summary["truncated"] == pytest.approx(1 - summary["success"])
+
+
+def test_a_task_that_does_not_fit_is_a_failure_that_is_counted() -> None:
+    class Short(FakeCollector):
+        """A player that cannot read some tasks."""
+
+        def episode(self, task: Task, index: int, seed: int) -> Trajectory:
+            if task.id not in unread:
+                return super().episode(task, index, seed)
+            end = EndReason.OVERLONG
+            return Trajectory(task, index, ContextMode.WINDOW, (), False, end, problem=f"{task.id} is long")
+
+    panel, unread = make_panel(), {"p/0", "p/20"}
+    result = evaluate(panel, Short(skill=1), EvalConfig(samples=2))
+    assert (result.fingerprint, result.overlong) == (panel.fingerprint, ["p/0", "p/20"])
+    assert (result.success.value, result.summary["overlong"]) == (0.95, 2)
+    assert EvalResult.from_json(json.loads(json.dumps(result.to_json()))).overlong == ["p/0", "p/20"]
+    assert "overlong" not in run().summary
+    unread = {task.id for task in panel.tasks}
+    with pytest.raises(ContextOverflow, match="no task of panel 'p' fits the context; p/0 is long"):
+        evaluate(panel, Short(), EvalConfig())
 
 
 def test_kinds_are_weighted_by_count() -> None:

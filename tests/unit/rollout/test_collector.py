@@ -4,7 +4,7 @@ import pytest
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
-from sdar.errors import ConfigError, ContextOverflow
+from sdar.errors import ConfigError
 from sdar.model.chat import Chat
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Sampling
@@ -101,9 +101,12 @@ def test_episodes_that_outgrow_the_context_leave_the_others_alone():
     assert not engine.open_sessions
 
 
-def test_an_opening_without_room_is_an_error():
-    with pytest.raises(ContextOverflow, match="first prompt"):
-        collector(scripted(context_length=5)).collect(TASKS, 1, seed=0)
+def test_an_opening_without_room_is_an_episode_that_never_began():
+    [group, *_] = collector(scripted(context_length=5)).collect(TASKS, 1, seed=0)
+    [episode] = group.trajectories
+    assert (episode.end, episode.turns, episode.success) == (EndReason.OVERLONG, (), False)
+    assert group.overlong.startswith(f"the first prompt of task '{group.task.id}' has ")
+    assert group.overlong.endswith("leaves no room in a context of 5")
 
 
 def _requests():

@@ -188,7 +188,7 @@ def test_what_is_no_chat_completion(data: object, server: Server) -> None:
         endpoint(server).complete(HELLO, Sampling(), 1)
 
 
-def test_a_full_context_ends_an_episode_and_fails_a_first_prompt(server: Server) -> None:
+def test_a_full_context_ends_an_episode_and_one_that_fits_no_task_is_an_error(server: Server) -> None:
     too_long = (400, {}, {"error": {"code": "context_length_exceeded"}})
     server.reply = lambda body: too_long if len(body["messages"]) > 4 else walk(body)
     spec = ToySpec()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.runs import BANK, tiny_trainer
+from tests.runs import BANK, LongSpec, tiny_trainer
 
 import sdar.trainer
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, ContextOverflow
 from sdar.objectives.base import LossInputs, LossOutput, Objective, Stream
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
@@ -56,6 +56,39 @@ def test_the_objective_gets_the_streams_that_it_needs(
     assert ("teacher/gap_start" in metrics) == (Stream.TEACHER in wants)
     assert ("skills/walk" in metrics) == (Stream.TEACHER in wants)
     assert metrics["mismatch/max"] < 1e-4
+
+
+def test_tasks_whose_first_prompt_does_not_fit_are_left_out_counted_and_said_once(
+    world: World, tmp_path: Path
+) -> None:
+    rollout = RolloutConfig(tasks_per_step=3, group_size=2, max_tokens=6)
+    trainer = tiny_trainer(tmp_path / "run", world, steps=2, spec=LongSpec(max_turns=4), rollout=rollout)
+    assert trainer.train() == 2
+    lines = read_metrics(trainer.run)[1:]
+    assert sum(line["rollout/overlong"] for line in lines) == 2, "an epoch has two such tasks"
+    assert all(line["rollout/episodes"] == 6 - 2 * line["rollout/overlong"] for line in lines)
+    assert {episode["task"] for episode in read_episodes(trainer.run)} == {
+        "train/-1", "train/+2", "train/-3", "train/+3",
+    }  # fmt: skip
+    [said] = [text for text in trainer.progress.messages if "overlong" in text]
+    assert "leaves out a task, and rollout/overlong counts all such: the first prompt of task 'train/" in said
+
+
+def test_where_no_task_of_a_step_fits_others_are_taken_and_where_none_fits_it_is_an_error(
+    world: World, tmp_path: Path
+) -> None:
+    rollout = RolloutConfig(tasks_per_step=1, group_size=2, max_tokens=6)
+
+    def trained(name: str, long: tuple[int, ...]) -> list[str]:
+        spec = LongSpec(max_turns=4, long=long)
+        trainer = tiny_trainer(tmp_path / name, world, steps=3, spec=spec, rollout=rollout)
+        trainer.train()
+        return [episode["task"] for episode in read_episodes(trainer.run)]
+
+    only_one = trained("one", (1, -1, 2, -2, 3))
+    assert only_one == ["train/-3"] * 6
+    with pytest.raises(ContextOverflow, match=r"no training task fits the context, 6 were tried: the first"):
+        trained("none", (1, -1, 2, -2, 3, -3))
 
 
 def test_recomputed_old_log_probs_are_close_to_those_of_the_rollout(world: World, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_rollout_metrics() -> None:
         Group(heat, [episode(heat, [turn(), turn(10.0)], True), episode(heat, [turn(valid=False)])]),
         Group(cool, [episode(cool, [turn(logps=(-3.0, -3.0))], end=EndReason.MAX_TURNS)]),
     ]
-    assert rollout_metrics(groups) == {
+    assert rollout_metrics(groups, overlong=2) == {
         "rollout/success": pytest.approx(1 / 3),
         "rollout/success/heat": 0.5,
         "rollout/success/cool": 0.0,
@@ -84,6 +84,7 @@ def test_rollout_metrics() -> None:
         "rollout/entropy": pytest.approx(9 / 5),
         "rollout/tokens": 5.0,
         "rollout/episodes": 3.0,
+        "rollout/overlong": 2.0,
     }
 
 
