@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,20 +33,43 @@ def world() -> Iterator[World]:
         yield world
 
 
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("two")
+@contextmanager
+def torchrun(*words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """Two processes of the worker with these words."""
     paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(ROOT / "tests/e2e/worker.py"), str(directory), *SHARED, "lora-bfloat16"]
+    command += [str(ROOT / "tests/e2e/worker.py"), *words]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(command, env=environment, start_new_session=True, text=True, **streams) as process:
         try:
-            assert process.wait(timeout=600) == 0
+            yield process
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("two")
+    with torchrun(str(directory), *SHARED, "lora-bfloat16") as process:
+        assert process.wait(timeout=600) == 0
     return directory
+
+
+def test_a_killed_rank_is_named_with_how_to_go_on(tmp_path: Path) -> None:
+    """The first rank, which speaks otherwise: the other one has to."""
+    with torchrun(str(tmp_path), "endless", stderr=subprocess.PIPE) as process:
+        run, deadline = RunDir(tmp_path / "endless"), time.monotonic() + 300
+        while len(read_metrics(run)) < 2:
+            assert time.monotonic() < deadline, "the run did not get going"
+            time.sleep(0.05)
+        victim = int((tmp_path / "rank-0").read_text())
+        os.kill(victim, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    lines = [line for line in said.splitlines() if "was lost" in line]
+    assert len(lines) == 1, said
+    assert f"rank 0 (process {victim} on " in lines[0]
+    assert lines[0].endswith("; go on with: sdar train --resume R")
 
 
 @pytest.mark.parametrize("name", SHARED)

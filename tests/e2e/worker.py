@@ -4,6 +4,7 @@ Trains the named set-ups one after another, each in its own directory; under tor
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sdar.rollout.settings import RolloutConfig
 from sdar.skills.retrieval import UCB
 from sdar.trainer.distributed import World, join
 from sdar.trainer.loop import Trainer
+from sdar.trainer.lost import losses
 from sdar.trainer.settings import OptimConfig
 from sdar.trainer.teachers import Live, MovingAverage
 from sdar.types import ContextMode
@@ -61,7 +63,8 @@ def play_panel(trainer: Trainer, world: World) -> EvalResult:
 
 
 if __name__ == "__main__":
-    with join() as world:
+    with join() as world, losses(world, "go on with: sdar train --resume R"):
+        (Path(sys.argv[1]) / f"rank-{world.rank}").write_text(str(os.getpid()))
         for name in sys.argv[2:]:
             trainer = tiny_trainer(Path(sys.argv[1]) / name, world, **SETUPS[name])
             if name == "default":

@@ -22,8 +22,9 @@ from sdar.runs.rundir import RunDir
 from sdar.settings.config import to_toml
 from sdar.skills.retrieval import retrievals
 from sdar.trainer.checkpoint import Checkpoints, step_of
-from sdar.trainer.distributed import World, losses
+from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress, Trainer
+from sdar.trainer.lost import losses
 from sdar.trainer.weight_sync import export_model
 
 

@@ -64,7 +64,7 @@ def remove_leftovers(directory: Path) -> None:
     """Remove what `write_atomic` in processes that were killed has left in and below `directory`."""
     for file in directory.rglob(".*"):
         owner = file.suffix[1:]
-        if owner.isdigit() and file.is_file() and not _is_alive(int(owner)):
+        if owner.isdigit() and file.is_file() and not is_alive(int(owner)):
             file.unlink(missing_ok=True)
 
 
@@ -200,7 +200,8 @@ def _make(place: Path, make: Callable[[Path], None]) -> None:
             shutil.rmtree(left)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is such a process on this machine; one that died is there until its parent noticed."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

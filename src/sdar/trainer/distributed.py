@@ -12,19 +12,16 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from sdar.errors import CheckpointError, ConfigError
+from sdar.errors import ConfigError
 from sdar.model.memory import keep_freed_memory
 from sdar.model.policy import Policy, fsdp_units
 
 T = TypeVar("T")
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
-"""What gloo says, in a plain `RuntimeError`, when another process is gone."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +88,6 @@ def join(device: str = "cpu") -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size(), where)
     finally:
         dist.destroy_process_group()
-
-
-@contextmanager
-def losses(world: World, advice: str) -> Iterator[None]:
-    """Within the block the death of another rank is one line, with advice; raises `CheckpointError`."""
-    try:
-        yield
-    except (RuntimeError, dcp.CheckpointException) as error:
-        lost = isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST)
-        if world.size == 1 or not lost:
-            raise
-        raise CheckpointError(f"another process of the run was lost, see above; {advice}") from error
 
 
 def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
