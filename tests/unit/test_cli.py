@@ -156,7 +156,7 @@ def test_the_default_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("list objectivs", "nothing is listed under 'objectivs': did you mean 'objectives'?"),
         ("check env alfwrld", "unknown environment 'alfwrld': did you mean 'alfworld'?"),
         ("check sdar", "usage: sdar check env NAME"),
-        ("doctor --seed 1", "--seed: unknown setting: there are none here"),
+        ("doctor --seed 1", "--seed: unknown setting: choose from --format"),
         ("data download", "usage: sdar data download NAME"),
         ("data donwload alfworld", "unknown action 'donwload': did you mean 'download'?"),
         ("data import webshp .", "unknown data set 'webshp': did you mean 'webshop'?"),

@@ -14,6 +14,7 @@ from sdar.commands.looking import check, doctor, show_list
 from sdar.commands.probing import GapOptions, gap
 from sdar.commands.prompts import prompts
 from sdar.commands.serving import ServeOptions, serve_retriever
+from sdar.commands.shelf import RunsOptions, runs
 from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
 from sdar.commands.training import TrainOptions, train, warm_start
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, Command] = {
     "eval": Command(evaluate, f"MODEL {RECIPES}", EvalOptions, settings=True),
     "gap": Command(gap, f"MODEL {RECIPES}", GapOptions, settings=True),
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
+    "runs": Command(runs, "[clean [RUN ...]]", RunsOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, RECIPES, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),

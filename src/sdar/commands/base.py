@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdar.settings.config import Layer
+from sdar.text.sheets import Column, Format, Sheet, write
 
 if TYPE_CHECKING:
     from sdar.recipe import RunConfig
@@ -83,8 +84,41 @@ RECIPES = "[RECIPE ...]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """Nothing."""
+class TableOptions:
+    """Options of every command that prints a table."""
+
+    format: Format = Format.TABLE
+    """How tables are written: for people, or whole and with bare numbers for programs."""
+
+
+FAIL = "FAIL"
+"""Status of a broken rule."""
+Findings = Sequence[tuple[str, str]]
+"""Status and text of what a check found."""
+
+
+def findings_sheet(found: Findings) -> Sheet:
+    """What a check found, a row each."""
+    columns = (Column("status"), Column("finding", is_text=True))
+    return Sheet("findings", "", columns, found, has_head=False)
+
+
+def on_terminal(sheets: Sequence[Sheet], lines: Sequence[str] = ()) -> str:
+    """Tables within the width of standard output, where that is a terminal."""
+    from rich.console import Console
+
+    return write(sheets, Format.TABLE, lines, Console())
+
+
+def show(sheets: Sequence[Sheet], format: Format, lines: Sequence[str] = ()) -> None:
+    """Tables for the user and the lines that belong to them; the path of what was made last.
+
+    Lines that a format has no place for go to standard error: programs read standard output.
+    """
+    say(on_terminal(sheets, lines) if format is Format.TABLE else write(sheets, format, lines))
+    if format in (Format.CSV, Format.LATEX):
+        for line in lines:
+            warn(line)
 
 
 @dataclass(frozen=True)
@@ -93,7 +127,7 @@ class Command:
 
     run: Callable[[list[str], Any, Layer], int]
     usage: str = ""
-    options: type = NoOptions
+    options: type = TableOptions
     settings: bool = False
     """Whether it takes the settings of a run as flags."""
 

@@ -5,26 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdar.commands.base import configure, say
+from sdar.commands.base import TableOptions, configure, show
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.settings.config import Layer
+from sdar.text.sheets import Column, Format, write
 
 if TYPE_CHECKING:
     from sdar.evaluation.grouping import Entry
     from sdar.evaluation.results import EvalResult
-    from sdar.evaluation.tables import Column
 
 SHEETS = ("methods", "kinds", "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
+class CompareOptions(TableOptions):
     """Options of `sdar compare`."""
 
     baseline: str = ""
     """Test every method against this one (its label or one of its runs) and not every pair."""
-    format: str = "terminal"
-    """How tables are written: terminal, markdown, csv or latex."""
     show: tuple[str, ...] = SHEETS
     """Which tables: methods, kinds, pairs."""
     output: Path | None = None
@@ -44,11 +42,11 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     """
     from sdar.evaluation.compare import compare as compare_methods
     from sdar.evaluation.grouping import group, read_entry, uneven
-    from sdar.evaluation.tables import WRITERS, kind_sheet, method_sheet, pair_sheet
+    from sdar.evaluation.tables import kind_sheet, method_sheet, pair_sheet
     from sdar.runs.files import write_atomic
     from sdar.runs.rundir import describe_segments as segments_of
 
-    check_options(words, options, WRITERS)
+    check_options(words, options)
     groups = group([read_entry(word, options.out) for word in words])
     methods = {label: [entry.result for entry in entries] for label, entries in groups.items()}
     pairs = compare_methods(methods, label_of(options.baseline, groups))
@@ -62,25 +60,21 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
         "kinds": lambda: kind_sheet(methods, players),
         "pairs": lambda: pair_sheet(pairs),
     }
-    shown = [name for name in options.show if pairs or name != "pairs"]
-    text = "\n\n".join(WRITERS[options.format](sheets[name]()) for name in shown)
-    if options.format in ("terminal", "markdown"):
-        text += "\n\n" + "\n".join(f"- {line}" for line in [*(pair.sentence for pair in pairs), *notes])
+    chosen = [sheets[name]() for name in options.show]
+    lines = [*(pair.sentence for pair in pairs), *notes]
+    picture = draw(groups, options.curves or options.out / "comparison.png")
     if options.output is None:
-        say(text)
+        show(chosen, options.format, [*lines, *picture])
     else:
-        write_atomic(options.output, text + "\n")
-        say(str(options.output))
-    draw(groups, options.curves or options.out / "comparison.png")
+        write_atomic(options.output, write(chosen, options.format, lines) + "\n")
+        show([], Format.TABLE, [str(options.output), *picture])
     return 0
 
 
-def check_options(words: Sequence[str], options: CompareOptions, writers: Mapping[str, object]) -> None:
+def check_options(words: Sequence[str], options: CompareOptions) -> None:
     """Raise `ConfigError` for what cannot be done, before anything is read."""
     if len(words) < 2:
         raise ConfigError("sdar compare takes two or more runs or results")
-    if options.format not in writers:
-        raise ConfigError(f"--format: unknown '{options.format}': {suggest(options.format, writers)}")
     for name in options.show:
         if name not in SHEETS:
             raise ConfigError(f"--show: unknown '{name}': {suggest(name, SHEETS)}")
@@ -120,9 +114,9 @@ def nested(settings: Mapping[str, object]) -> dict[str, object]:
     return tables
 
 
-def cost(entries: Sequence["Entry"]) -> dict["Column", float]:
+def cost(entries: Sequence["Entry"]) -> dict[Column, float]:
     """What a method's runs took on average, by their metrics; nothing for results that are no runs."""
-    from sdar.evaluation.tables import Column, short
+    from sdar.evaluation.tables import short
     from sdar.runs.rundir import read_metrics
 
     runs = [read_metrics(entry.run) for entry in entries if entry.run is not None]
@@ -138,11 +132,10 @@ def cost(entries: Sequence["Entry"]) -> dict["Column", float]:
     }
 
 
-def draw(groups: Mapping[str, Sequence["Entry"]], path: Path) -> None:
-    """Draw the learning curves of the runs, if there are some, and say where."""
+def draw(groups: Mapping[str, Sequence["Entry"]], path: Path) -> list[str]:
+    """Draw the learning curves of the runs, if there are some; where, in a line."""
     from sdar.evaluation.curves import draw_comparison, results
 
     curves = {label: [results(e.run) for e in entries if e.run] for label, entries in groups.items()}
     found = {label: runs for label, runs in curves.items() if runs}
-    if found:
-        say(str(draw_comparison(found, path)))
+    return [str(draw_comparison(found, path))] if found else []

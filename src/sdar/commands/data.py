@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sdar.commands.base import IS_MAIN, say
+from sdar.commands.base import IS_MAIN, TableOptions, show
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
 from sdar.settings.values import convert
+from sdar.text.sheets import Column, Sheet
 
 if TYPE_CHECKING:
     from sdar.data.sets import ImportReport
@@ -17,7 +18,7 @@ USAGE = "sdar data download NAME, or sdar data import NAME DIRECTORY"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class DataOptions(TableOptions):
     """Options of `sdar data`."""
 
     out: Path | None = None
@@ -64,11 +65,9 @@ def data(words: list[str], options: DataOptions, flags: Layer) -> int:
                 on_progress=lambda done, total: shown.phase("MiB", done >> 20, max(done, total) >> 20),
                 **chosen,
             )
-    for note in report.notes:
-        say(note)
-    for what, count in report.counts.items():
-        say(f"{count:>9,} {what}")
-    say(str(out))
+    columns = (Column("what"), Column("count", "{:,}".format))
+    counts = Sheet("counts", "", columns, [*report.counts.items()], has_head=False)
+    show([counts], options.format, [*report.notes, str(out)])
     return 0
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.commands.base import IS_MAIN, configure, runs_dir, say, short
+from sdar.commands.base import IS_MAIN, TableOptions, configure, runs_dir, short, show
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer, to_table
 from sdar.settings.shipped import read_recipe
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
     from sdar.recipe import RunConfig
     from sdar.rollout.endpoint import EndpointConfig
+    from sdar.text.sheets import Sheet
 
 ENDPOINT = "openai"
 """The engine that is not here."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions:
+class EvalOptions(TableOptions):
     """Options of `sdar eval`."""
 
     step: int | None = None
@@ -103,10 +104,10 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
         student_skills(config, rule)
     results = player.play(config, rules)
     if IS_MAIN:
-        show(config, player.place.name, results)
+        sheets, lines = tables(config, player.place.name, results)
         source = {"model": player.model, "player": player.name, "settings": to_table(config)}
-        for result in results:
-            say(str(save(result, player.place, source)))
+        lines += [str(save(result, player.place, source)) for result in results]
+        show(sheets, options.format, lines)
     return 0
 
 
@@ -181,22 +182,23 @@ def chosen_engine(options: EvalOptions) -> Layer:
     return Layer("sdar eval", {"rollout": {"engine": {"name": options.engine}}})
 
 
-def show(config: "RunConfig", name: str, results: Sequence["EvalResult"]) -> None:
-    """Print the tables, and what skills in the prompt change."""
+def tables(
+    config: "RunConfig", name: str, results: Sequence["EvalResult"]
+) -> tuple[list["Sheet"], list[str]]:
+    """The tables, and sentences about what skills in the prompt change."""
     from sdar.evaluation.compare import compare
     from sdar.evaluation.references import references
-    from sdar.evaluation.tables import as_text, content_sheet, kind_sheet, method_sheet
+    from sdar.evaluation.tables import content_sheet, kind_sheet, method_sheet
 
     methods = {f"{name} with skills" if result.skills else name: [result] for result in results}
+    sheets = []
     if len(results) > 2:
         methods = {f"{name} {result.skills}".rstrip(): [result] for result in results}
-        say(as_text(content_sheet(results)) + "\n")
+        sheets.append(content_sheet(results))
     players = references(config.env, config.panel)
     others = {player: found for player, found in players.items() if player not in methods}
-    for sheet in (method_sheet(methods, others), kind_sheet(methods, others)):
-        say(as_text(sheet) + "\n")
-    for pair in compare(methods):
-        say(pair.sentence)
+    sheets += [method_sheet(methods, others), kind_sheet(methods, others)]
+    return sheets, [pair.sentence for pair in compare(methods)]
 
 
 def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:

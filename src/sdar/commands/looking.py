@@ -9,39 +9,37 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sdar.commands.base import IS_MAIN, NoOptions, configure, first_line, runs_dir, say, source_of
+from sdar.commands.base import (
+    FAIL,
+    Findings,
+    TableOptions,
+    configure,
+    findings_sheet,
+    first_line,
+    runs_dir,
+    show,
+    source_of,
+)
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
 from sdar.settings.shipped import about, recipes
+from sdar.text.sheets import Column, Sheet
 
 if TYPE_CHECKING:
     from sdar.objectives.check import Report
     from sdar.recipe import RunConfig
 
 
-NO_EDGE = 1000
-"""Columns of what is not a terminal: there each thing is one line."""
-
-
-def show_list(words: list[str], options: NoOptions, flags: Layer) -> int:
+def show_list(words: list[str], options: TableOptions, flags: Layer) -> int:
     """List what can be chosen by name: objectives, environments, panels, skill banks and more."""
     groups = catalogue(configure([], flags))
     for word in words:
         if word not in groups:
             raise ConfigError(f"nothing is listed under '{word}': {suggest(word, groups)}")
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for group in words or groups:
-        table.add_row(group, style="bold")
-        for name, (line, source) in groups[group]().items():
-            table.add_row(f"  {name}", line, source)
-    console = Console()
-    if not console.is_terminal:
-        console.width = NO_EDGE
-    if IS_MAIN:
-        console.print(table)
+    columns = (Column("name", "  {}".format), Column("about", is_text=True), Column("source", is_text=True))
+    listed = {group: [(name, *texts) for name, texts in groups[group]().items()] for group in words or groups}
+    sheets = [Sheet(group, group, columns, rows, has_head=False) for group, rows in listed.items()]
+    show(sheets, options.format)
     return 0
 
 
@@ -103,7 +101,7 @@ def rows(table: Mapping[str, Any]) -> Rows:
     return {name: (first_line(table[name]), source_of(table[name])) for name in table}
 
 
-def check(words: list[str], options: NoOptions, flags: Layer) -> int:
+def check(words: list[str], options: TableOptions, flags: Layer) -> int:
     """Run the conformance battery on an objective, an environment or a rollout engine.
 
     For one of your own: sdar check objective NAME --plugins my_objective.py
@@ -114,51 +112,48 @@ def check(words: list[str], options: NoOptions, flags: Layer) -> int:
     layer = Layer("sdar check", {"rollout": chosen} if words[0] == "engine" else chosen)
     config = configure([layer], flags)
     if words[0] == "env":
-        failed = check_env(config)
+        found = check_env(config)
     elif words[0] == "engine":
-        failed = check_engine(config)
+        found = check_engine(config)
     else:
-        failed = check_objective(config, words[1])
-    say(f"{words[0]} {words[1]} {'breaks its contract' if failed else 'keeps its contract'}")
+        found = check_objective(config, words[1])
+    failed = any(status == FAIL for status, _ in found)
+    verdict = f"{words[0]} {words[1]} {'breaks its contract' if failed else 'keeps its contract'}"
+    show([findings_sheet(found)], options.format, [verdict])
     return 1 if failed else 0
 
 
-def check_env(config: "RunConfig") -> bool:
-    """Print every broken rule; whether there was one."""
+def check_env(config: "RunConfig") -> Findings:
+    """Every broken rule."""
     from sdar.envs.check import find_problems
 
-    problems = find_problems(config.env)
-    for problem in problems:
-        say(f"FAIL  {problem}")
-    return bool(problems)
+    return [(FAIL, problem) for problem in find_problems(config.env)]
 
 
-def check_objective(config: "RunConfig", name: str) -> bool:
-    """Print every finding; whether a check failed."""
+def check_objective(config: "RunConfig", name: str) -> Findings:
+    """What the battery found."""
     from sdar.objectives.check import check_named
 
-    return show_report(check_named(name, config.objective))
+    return findings(check_named(name, config.objective))
 
 
-def check_engine(config: "RunConfig") -> bool:
-    """Print every finding; whether a check failed."""
+def check_engine(config: "RunConfig") -> Findings:
+    """What the battery found."""
     config.rollout.engine.require()
     from transformers.utils import logging
 
     from sdar.rollout.engines.check import check_engine as battery
 
     logging.disable_progress_bar()
-    return show_report(battery(config.rollout.engine, config.device))
+    return findings(battery(config.rollout.engine, config.device))
 
 
-def show_report(report: "Report") -> bool:
-    """Print every finding; whether a check failed."""
-    for finding in report:
-        say(f"{finding.status.upper():<5} {finding.check}{f': {finding.detail}' if finding.detail else ''}")
-    return not report.passed
+def findings(report: "Report") -> Findings:
+    """Status and text of every finding."""
+    return [(f.status.upper(), f.check + (f": {f.detail}" if f.detail else "")) for f in report]
 
 
-def doctor(words: list[str], options: NoOptions, flags: Layer) -> int:
+def doctor(words: list[str], options: TableOptions, flags: Layer) -> int:
     """Show what this machine has: Python, torch, devices, cores, directories, optional packages."""
     import torch
 
@@ -179,6 +174,6 @@ def doctor(words: list[str], options: NoOptions, flags: Layer) -> int:
             rows[label], healthy = str(error), False
     real = importlib.util.find_spec("textworld") and importlib.util.find_spec("alfworld")
     rows["official ALFWorld engine"] = "installed" if real else "not installed: pip install 'sdar[textworld]'"
-    for label, text in rows.items():
-        say(f"{label:<26}{text}")
+    columns = (Column("what"), Column("found", is_text=True))
+    show([Sheet("machine", "", columns, [*rows.items()], has_head=False)], options.format)
     return 0 if healthy else 1

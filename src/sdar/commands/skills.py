@@ -1,16 +1,17 @@
 """`sdar skills`: look at, check, import and distil banks, and see what a run says about its skills."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from sdar.commands.base import IS_MAIN, NoOptions, configure, runs_dir, say
+from sdar.commands.base import FAIL, TableOptions, configure, findings_sheet, runs_dir, say, show
 from sdar.envs.base import envs
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
+from sdar.text.sheets import Column, Sheet
 
 
-def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
+def skills(words: list[str], options: TableOptions, flags: Layer) -> int:
     """Look at, check, import and distil skill banks.
 
     show BANK: the skills with their summaries. check BANK: every broken file and, with --env NAME, every kind
@@ -25,53 +26,59 @@ def skills(words: list[str], options: NoOptions, flags: Layer) -> int:
     usage, action = VERBS[verb]
     if len(rest) != len(usage.split()):
         raise ConfigError(f"usage: sdar skills {verb} {usage}")
-    return action(*rest, flags)
+    return action(*rest, flags, options)
 
 
-def show(bank: str, flags: Layer) -> int:
+def show_bank(bank: str, flags: Layer, options: TableOptions) -> int:
     """Print the skills of a bank."""
     from sdar.skills.bank import SkillBank
 
-    for skill in SkillBank.load(bank).skills:
-        of = "" if skill.kind in ("", skill.name) else f" (for {skill.kind})"
-        say(f"{skill.name}{of}: {skill.summary}")
+    skills = SkillBank.load(bank).skills
+    show([bank_sheet([(skill.name, skill.kind, skill.summary) for skill in skills])], options.format)
     return 0
 
 
-def check(bank: str, flags: Layer) -> int:
+def bank_sheet(rows: Sequence[Sequence[str]]) -> Sheet:
+    """Skills with the kind of task that they are for and what they say."""
+    columns = (Column("skill"), Column("kind", is_text=True), Column("summary", is_text=True))
+    return Sheet("skills", "", columns, rows)
+
+
+def check(bank: str, flags: Layer, options: TableOptions) -> int:
     """Print what is wrong with a bank."""
     from sdar.skills.bank import find_problems
 
     problems = find_problems(bank, _kinds(flags))
-    for problem in problems:
-        say(f"FAIL  {problem}")
-    say(f"skill bank {bank} {'cannot be used' if problems else 'can be used'}")
+    verdict = f"skill bank {bank} {'cannot be used' if problems else 'can be used'}"
+    show([findings_sheet([(FAIL, problem) for problem in problems])], options.format, [verdict])
     return 1 if problems else 0
 
 
-def stats(run: str, flags: Layer) -> int:
+def stats(run: str, flags: Layer, options: TableOptions) -> int:
     """Print the statistics of a run's skills."""
-    from rich.console import Console
-    from rich.table import Table
-
     from sdar.runs.rundir import find_run, read_episodes
     from sdar.skills.stats import skill_stats
 
     found = find_run(run, runs_dir(flags))
-    heads = ("skill", "seen", "gap", "success", "not seen", "success without")
-    table = Table(*heads, box=None, pad_edge=False)
-    for skill in skill_stats(read_episodes(found)):
-        gap = "-" if math.isnan(skill.gap) else f"{skill.gap:+.3f}"
-        numbers = (skill.seen, gap, _percent(skill.success), skill.without)
-        table.add_row(skill.name, *map(str, numbers), _percent(skill.success_without))
-    if not table.rows:
+    columns = (
+        Column("skill"),
+        Column("seen"),
+        Column("gap", lambda gap: "-" if math.isnan(gap) else f"{gap:+.3f}"),
+        Column("success", _percent),
+        Column("not seen"),
+        Column("success without", _percent),
+    )
+    rows = [
+        (skill.name, skill.seen, skill.gap, skill.success, skill.without, skill.success_without)
+        for skill in skill_stats(read_episodes(found))
+    ]
+    if not rows:
         raise ConfigError(f"{found.path} has no record of a skill that was seen")
-    if IS_MAIN:
-        Console().print(table)
+    show([Sheet("skills", "", columns, rows)], options.format)
     return 0
 
 
-def import_bank(source: str, target: str, flags: Layer) -> int:
+def import_bank(source: str, target: str, flags: Layer, options: TableOptions) -> int:
     """Save a published bank in our format, and say by which rule it is to be used."""
     from sdar.skills import published
 
@@ -87,7 +94,7 @@ def import_bank(source: str, target: str, flags: Layer) -> int:
     return 0
 
 
-def distil(run: str, target: str, flags: Layer) -> int:
+def distil(run: str, target: str, flags: Layer, options: TableOptions) -> int:
     """Save a bank made of a run's recorded episodes."""
     from sdar.runs.rundir import find_run, read_trajectories, trajectory_steps
     from sdar.skills.distil import distil
@@ -96,14 +103,12 @@ def distil(run: str, target: str, flags: Layer) -> int:
     records = (record for step in trajectory_steps(found) for record in read_trajectories(found, step))
     bank = distil(records, Path(target).name)
     bank.save(Path(target))
-    for skill in bank.skills:
-        say(f"{skill.name}: {skill.summary}")
-    say(target)
+    show([bank_sheet([(s.name, s.kind, s.summary) for s in bank.skills])], options.format, [target])
     return 0
 
 
 VERBS: Mapping[str, tuple[str, Callable[..., int]]] = {
-    "show": ("BANK", show),
+    "show": ("BANK", show_bank),
     "check": ("BANK", check),
     "stats": ("RUN", stats),
     "import": ("SOURCE TARGET", import_bank),

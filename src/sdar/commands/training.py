@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdar.commands.base import IS_MAIN, STOPPED, NoOptions, configure, runs_dir, say, short, warn
+from sdar.commands.base import IS_MAIN, STOPPED, TableOptions, configure, runs_dir, say, short, show, warn
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_toml
 from sdar.settings.shipped import read_recipe
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(TableOptions):
     """Options of `sdar train`."""
 
     dry_run: bool = False
@@ -51,21 +51,22 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     from sdar.build.train import train as train_run
     from sdar.evaluation.curves import results
     from sdar.evaluation.references import references
-    from sdar.evaluation.tables import as_text, gain_sheet
+    from sdar.evaluation.tables import gain_sheet
 
     if resumed and is_finished(resumed, config):
         run, done = resumed, config.train.steps
-        say(f"{run.path} is already finished, with {done} steps; --train.steps asks for more")
+        lines = [f"{run.path} is already finished, with {done} steps; --train.steps asks for more"]
     else:
-        run, done = train_run(config, resumed)
-    evals = results(run)
+        lines, (run, done) = [], train_run(config, resumed)
+    evals, sheets = results(run), []
     if evals and IS_MAIN:
         players = references(config.env, config.panel)
-        say(as_text(gain_sheet(evals[min(evals)], evals[max(evals)], players)))
-    say(f"learning curve: {run.learning_curve}")
+        sheets.append(gain_sheet(evals[min(evals)], evals[max(evals)], players))
+    lines.append(f"learning curve: {run.learning_curve}")
     if done < config.train.steps:
-        say(f"stopped after step {done} of {config.train.steps}; go on with: sdar train --resume {run.path}")
-    say(str(run.path))
+        go_on = f"go on with: sdar train --resume {run.path}"
+        lines.append(f"stopped after step {done} of {config.train.steps}; {go_on}")
+    show(sheets, options.format, [*lines, str(run.path)])
     return STOPPED if done < config.train.steps else 0
 
 
@@ -90,7 +91,7 @@ def check_plugins(config: "RunConfig", flags: Layer) -> None:
         raise ConfigError(name_plugins("the recipe or run", config.plugins))
 
 
-def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
+def warm_start(words: list[str], options: TableOptions, flags: Layer) -> int:
     """Train a model to start from on demonstrations, and show what skills in its prompt are worth.
 
     Without --warm_start.from it is the embedded model. The result is a plain model directory.
@@ -102,9 +103,9 @@ def warm_start(words: list[str], options: NoOptions, flags: Layer) -> int:
     from sdar.build.evaluate import evaluate_model
     from sdar.build.skills import content_rules
     from sdar.build.warm_start import warm_start as make_model
-    from sdar.evaluation.tables import as_text, content_sheet
+    from sdar.evaluation.tables import content_sheet
 
     model = make_model(config)
-    say(as_text(content_sheet(evaluate_model(model, config, content_rules(config)))))
-    say(str(model))
+    results = evaluate_model(model, config, content_rules(config))
+    show([content_sheet(results)], options.format, [str(model)])
     return 0

@@ -1,50 +1,18 @@
-"""Tables of results, as text for the terminal, Markdown, CSV or LaTeX. No torch.
+"""Tables of results: what rows and columns there are, and how rates and their intervals look. No torch."""
 
-A sheet holds values; how they look is decided when it is written. CSV has the bare numbers, rates as shares
-of 1 and an interval in three columns; the other formats show percent.
-"""
-
-import csv
-import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sdar.evaluation.compare import Comparison, Methods, success
 from sdar.evaluation.results import EvalResult, Interval, difference
+from sdar.text.sheets import Column, Sheet
 
 References = Mapping[str, EvalResult]
 """Expert -> its result on the panel."""
 _SUCCESS = ("success", "success_low", "success_high", "success_macro")
-
-
-@dataclass(frozen=True)
-class Column:
-    """Its head, and how a value looks."""
-
-    name: str
-    show: Callable[[Any], str] = str
-
-    def text(self, value: Any) -> str:
-        """A cell; nothing where there is no value."""
-        return "" if value is None else self.show(value)
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of values; the first column is text."""
-
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Any]]
-
-    def cells(self) -> list[list[str]]:
-        """The head and all rows as people read them."""
-        head = [column.name for column in self.columns]
-        return [head, *([c.text(v) for c, v in zip(self.columns, row, strict=True)] for row in self.rows)]
 
 
 # ---- what there is to show
@@ -82,7 +50,7 @@ def method_sheet(
     rows = [row(label, results, len(results)) for label, results in methods.items()]
     rows += [row(label, [result], None) for label, result in references.items()]
     title = f"{first.panel}: {len(first.outcomes)} tasks, 95 % intervals"
-    return Sheet(title, columns, rows)
+    return Sheet("methods", title, columns, rows)
 
 
 def kind_sheet(methods: Methods, references: References) -> Sheet:
@@ -97,7 +65,7 @@ def kind_sheet(methods: Methods, references: References) -> Sheet:
     rows.append(["all", len(first.outcomes), *map(success, found.values())])
     means = [mean_summary(results)["success_macro"] for results in found.values()]
     rows.append(["mean of kinds", None, *means])
-    return Sheet("success by kind of task, %", columns, rows)
+    return Sheet("kinds", "success by kind of task, %", columns, rows)
 
 
 def gain_sheet(before: EvalResult, after: EvalResult, references: References) -> Sheet:
@@ -120,7 +88,9 @@ def gain_sheet(before: EvalResult, after: EvalResult, references: References) ->
     rows = [row(kind, [result.of_kind(kind) for result in every]) for kind in before.by_kind]
     means = [result.macro for result in every]
     rows += [row("all", every), ["mean of kinds", None, *means[:2], means[1] - means[0], *means[2:]]]
-    return Sheet(f"success on {before.panel}, {before.samples} x each task, 95 % intervals", columns, rows)
+    return Sheet(
+        "gain", f"success on {before.panel}, {before.samples} x each task, 95 % intervals", columns, rows
+    )
 
 
 def content_sheet(results: Sequence[EvalResult]) -> Sheet:
@@ -141,7 +111,7 @@ def content_sheet(results: Sequence[EvalResult]) -> Sheet:
         return [content, result.success, gain, summary["turns"], summary["invalid"]]
 
     title = f"{plain.panel}: {len(plain.outcomes)} tasks, {plain.samples} x each, 95 % intervals"
-    return Sheet(title, columns, [row(result) for result in results])
+    return Sheet("skills", title, columns, [row(result) for result in results])
 
 
 def pair_sheet(comparisons: Sequence[Comparison]) -> Sheet:
@@ -151,10 +121,10 @@ def pair_sheet(comparisons: Sequence[Comparison]) -> Sheet:
         Column("difference, points", points),
         Column("p", "{:.2g}".format),
         Column("p, Holm", "{:.2g}".format),
-        Column("test"),
+        Column("test", is_text=True),
     ]
     rows = [(f"{c.a} - {c.b}", c.difference, c.p, c.p_holm, c.test) for c in comparisons]
-    return Sheet("differences in success", columns, rows)
+    return Sheet("pairs", "differences in success", columns, rows)
 
 
 def mean_summary(results: Sequence[EvalResult]) -> dict[str, float]:
@@ -192,74 +162,3 @@ def short(value: float) -> str:
     ('0.123', '1,234,568')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-# ---- how sheets are written
-
-
-def as_text(sheet: Sheet) -> str:
-    """Aligned columns."""
-    cells = sheet.cells()
-    widths = [max(len(row[i]) for row in cells) for i in range(len(sheet.columns))]
-    lines = [
-        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
-    ]
-    return "\n".join(line.rstrip() for line in [sheet.title, *lines])
-
-
-def as_markdown(sheet: Sheet) -> str:
-    """A pipe table under its title."""
-    head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in sheet.cells())
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join([f"**{sheet.title}**", "", *(f"| {' | '.join(row)} |" for row in (head, rule, *rows))])
-
-
-def as_csv(sheet: Sheet) -> str:
-    """Bare numbers with a head, no title."""
-    spread = [any(isinstance(row[i], Interval) for row in sheet.rows) for i in range(len(sheet.columns))]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    head = [column.name.replace(", %", "").replace(", points", "") for column in sheet.columns]
-    ends = ("", " low", " high")
-    writer.writerow(
-        [n + end for n, wide in zip(head, spread, strict=True) for end in ends[: 3 if wide else 1]]
-    )
-    for row in sheet.rows:
-        parts = [
-            value if isinstance(value, Interval) else [value, None, None][: 3 if wide else 1]
-            for value, wide in zip(row, spread, strict=True)
-        ]
-        writer.writerow([part for values in parts for part in values])
-    return file.getvalue().rstrip("\n")
-
-
-_LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-)
-
-
-def as_latex(sheet: Sheet) -> str:
-    """A booktabs table; the title is a comment."""
-    head, *rows = ([cell.translate(_LATEX) for cell in row] for row in sheet.cells())
-    line = " & ".join
-    return "\n".join(
-        [
-            f"% {sheet.title}",
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\toprule",
-            rf"{line(head)} \\",
-            r"\midrule",
-            *(rf"{line(row)} \\" for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
-
-
-WRITERS: Mapping[str, Callable[[Sheet], str]] = {
-    "terminal": as_text,
-    "markdown": as_markdown,
-    "csv": as_csv,
-    "latex": as_latex,
-}

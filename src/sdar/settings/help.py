@@ -37,11 +37,16 @@ def help_text(usage: str, description: str, *shown: Any) -> str:
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_settings(parser, *shown)
+    return parser.format_help().rstrip()
+
+
+def add_settings(parser: argparse.ArgumentParser, *shown: Any) -> None:
+    """Give a parser all settings of the instances `shown` as flags."""
     options = parser.add_argument_group("options")
     options.add_argument("-h", "--help", action="store_true", help="Show this help and stop.")
     for settings in shown:
         _add(parser, options, settings, "")
-    return parser.format_help().rstrip()
 
 
 def _wrapped(text: str) -> str:
@@ -65,7 +70,8 @@ def _add(parser: argparse.ArgumentParser, group: Any, settings: Any, prefix: str
         else:
             default = " ".join(flag_words(value))
             words += f" (default: {default})" if default else ""
-            group.add_argument(flag, metavar=metavar(hint), help=words.strip().replace("%", "%%"))
+            option = group.add_argument(flag, metavar=metavar(hint), help=words.strip().replace("%", "%%"))
+            option.choices = choices(hint)
 
 
 def metavar(hint: Any) -> str:
@@ -86,6 +92,22 @@ def metavar(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"{{{','.join(str(member.value) for member in hint)}}}"
     return _KINDS[hint]
+
+
+def choices(hint: Any) -> list[str] | None:
+    """The words that a flag of this type takes, where they are known.
+
+    >>> choices(Literal["cpu", "cuda"] | None), choices(int)
+    (['cpu', 'cuda', 'none'], None)
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    words: list[str] = []
+    for kind in kinds:
+        shown = metavar(kind)
+        if kind is not NoneType and not shown.startswith("{"):
+            return None
+        words += shown.strip("{}").split(",")
+    return words
 
 
 def field_docs(schema: type) -> dict[str, str]:

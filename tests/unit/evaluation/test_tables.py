@@ -1,4 +1,4 @@
-"""What tables say, and that every format says the same."""
+"""What tables of results say."""
 
 import csv
 import io
@@ -9,18 +9,13 @@ from tests.outcomes import result_of
 from sdar.errors import ConfigError
 from sdar.evaluation.compare import compare
 from sdar.evaluation.tables import (
-    Column,
-    Sheet,
-    as_csv,
-    as_latex,
-    as_markdown,
-    as_text,
     gain_sheet,
     kind_sheet,
     method_sheet,
     pair_sheet,
     short,
 )
+from sdar.text.sheets import Column, Format, Sheet, as_csv, write
 
 HALF = result_of([[i % 2, 1] for i in range(20)])
 """A rate of 75 %, pass@2 of 100 %, kinds of 5 and 15 tasks."""
@@ -29,7 +24,7 @@ METHODS = {"sdar": [HALF, HALF], "grpo": [NONE]}
 
 
 def lines(sheet: Sheet) -> list[list[str]]:
-    return [line.split() for line in as_text(sheet).splitlines()]
+    return [line.split() for line in write([sheet], Format.TABLE).splitlines()]
 
 
 def test_methods_and_references_are_rows() -> None:
@@ -75,17 +70,3 @@ def test_csv_has_bare_numbers() -> None:
     assert float(dict(zip(head, row, strict=True))["invalid"]) == 0.5
     *_, macro = csv.reader(io.StringIO(as_csv(kind_sheet(METHODS, {}))))
     assert macro[:2] + macro[3:5] == ["mean of kinds", "", "", ""]
-
-
-def test_markup_is_escaped() -> None:
-    sheet = Sheet("a title", [Column("a|b"), Column("x_1, %", "{:.1f}".format)], [("m&m", 0.5), ("n", None)])
-    assert as_markdown(sheet).splitlines() == [
-        "**a title**",
-        "",
-        "| a\\|b | x_1, % |",
-        "| --- | ---: |",
-        "| m&m | 0.5 |",
-        "| n |  |",
-    ]
-    assert r"a|b & x\_1, \% \\" in as_latex(sheet)
-    assert r"m\&m & 0.5 \\" in as_latex(sheet)
