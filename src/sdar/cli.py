@@ -140,8 +140,10 @@ def completion(words: list[str], options: CompletionOptions, flags: Layer) -> in
     for name, command in COMMANDS.items():
         one = below.add_parser(name, help=first_line(command.run), add_help=False)
         add_settings(one, *shown(command, [], flags))
-        known = [*recipes()] if RECIPES in command.usage else None
-        one.add_argument("words", nargs="*", choices=known).complete = shtab.FILE  # type: ignore[attr-defined]
+        if RECIPES in command.usage:
+            one.add_argument("recipes", nargs="*", choices=[*recipes()])
+        else:
+            one.add_argument("words", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
     say(shtab.complete(parser, words[0]))
     return 0
 

@@ -7,10 +7,9 @@ its first column.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from textwrap import wrap
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -69,24 +68,29 @@ def _longest(texts: Sequence[str]) -> int:
 
 def _render(sheet: Sheet, console: Console) -> str:
     head, *rows = sheet.cells()
-    widths = [max(cell_len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    tight = sum(widths) + _GAP * (len(widths) - 1) > console.width
+    widths = _widths(sheet, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=sheet.has_head)
-    for i, column in enumerate(sheet.columns):
-        text = i == 0 or column.is_text
-        name = column.name
-        if tight and sheet.has_head and not text:
-            name = "\n".join(wrap(name, _least(i, column, sheet), break_long_words=False))
-        table.add_column(
-            Text(name),
-            justify="left" if text else "right",
-            no_wrap=not text,
-            overflow="fold",
-            vertical="top",
-        )
+    for i, (column, width) in enumerate(zip(sheet.columns, widths, strict=True)):
+        justify: JustifyMethod = "left" if i == 0 or column.is_text else "right"
+        table.add_column(Text(head[i]), justify=justify, width=width, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return _print(console, table)
+
+
+def _widths(sheet: Sheet, width: int) -> list[int]:
+    """Columns for each column: what it would like where there is room; texts share what is left else."""
+    head, *rows = sheet.cells()
+    shown = [head, *rows] if sheet.has_head else rows
+    wanted = [max(cell_len(row[i]) for row in shown) for i in range(len(head))]
+    if sum(wanted) + _GAP * (len(wanted) - 1) <= width:
+        return wanted
+    found = [_least(i, column, sheet) for i, column in enumerate(sheet.columns)]
+    found[0] = min(found[0], width)
+    for _ in range(width - sum(found) - _GAP * (len(found) - 1)):
+        neediest = max(range(len(found)), key=lambda i: wanted[i] - found[i])
+        found[neediest] += 1
+    return found
 
 
 def _print(console: Console, item: Table | Text) -> str:

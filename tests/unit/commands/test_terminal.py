@@ -13,6 +13,7 @@ import pytest
 from tests.unit.evaluation.test_grouping import GRPO, SDAR, make_run
 
 import sdar
+from sdar.cli import main
 
 CODE = """
 import sys
@@ -62,5 +63,19 @@ def test_tables_fit(width: int, tmp_path: Path) -> None:
     assert all(re.search(r"\bp = |not played alike|experts' rows|\.png", line) for line in prose), prose
     text = "\n".join(lines)
     assert text.count("50.0 [29.9, 70.1]") >= 6, "success of both runs, by method and for all kinds; the list"
-    assert re.search(r"^alfworld-sdar-20261128-185026  empty +6  6  50\.0 \[29\.9, 70\.1\] ", text, re.M)
+    assert re.search(r"^alfworld-sdar-20261128-185026  empty +6 +6 +50\.0 \[29\.9, 70\.1\] ", text, re.M)
     assert "reverse-kl" in text
+
+
+def test_bash_completes_settings_recipes_and_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    asked = {"ev": "eval", "train --train.st": "--train.steps", "train alfworld/p": "alfworld/published"}
+    asked |= {"train --device cu": "cuda", "list --format mark": "markdown"}
+    lines = [capsys.readouterr().out]
+    for words in asked:
+        place = len(words.split())
+        lines.append(f'COMP_WORDS=(sdar {words}) COMP_CWORD={place}; _shtab_sdar; echo "${{COMPREPLY[0]}}"')
+    done = subprocess.run(["bash"], input="\n".join(lines), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(asked.values())
+    assert main(["completion", "bsh"]) == 2
+    assert "did you mean 'bash'?" in capsys.readouterr().err
