@@ -6,19 +6,17 @@ Flags are settings, merged like recipes (`sdar.settings.config`).
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from io import TextIOWrapper
-from typing import Any
 
 from sdar import __version__
-from sdar.commands import COMMANDS as OTHERS
-from sdar.commands.base import IS_MAIN, RECIPES, STOPPED, Command, configure, first_line, on_terminal, say
+from sdar.commands import COMMANDS
+from sdar.commands.base import IS_MAIN, STOPPED, Command, divide, first_line, on_terminal, say, shown
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.runs.files import explain
 from sdar.settings.config import Layer, load, read_flags
-from sdar.settings.help import add_settings, help_text
-from sdar.settings.shipped import read_recipe, recipes
+from sdar.settings.help import help_text
 from sdar.text.sheets import Column, Sheet
 
 CLOSED = 141
@@ -82,14 +80,6 @@ def dispatch(args: list[str]) -> int:
         return command.run(words, options, settings)
 
 
-def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
-    """The flags with these names, and the others."""
-    names = set(names)
-    mine = {name: value for name, value in flags.values.items() if name in names}
-    rest = {name: value for name, value in flags.values.items() if name not in names}
-    return Layer(flags.source, mine), Layer(flags.source, rest)
-
-
 def overview() -> str:
     """The text of `sdar --help`."""
     columns = (Column("command", "  sdar {}".format), Column("what it does", is_text=True))
@@ -107,46 +97,3 @@ def show_help(name: str, command: Command, words: list[str], flags: Layer) -> No
     """Print what a command takes; of the objectives and environments, the settings of the chosen ones."""
     usage = " ".join(["sdar", name, *command.usage.split(), "[--FLAGS]"])
     say(help_text(usage, inspect.getdoc(command.run) or "", *shown(command, words, flags)))
-
-
-def shown(command: Command, words: list[str], flags: Layer) -> list[Any]:
-    """The options of a command and, where it takes them, the settings of a run, as recipes and flags say."""
-    own, settings = divide(flags, [field.name for field in fields(command.options)])
-    if not command.settings:
-        return [load(command.options, [own])]
-    config = configure([read_recipe(word) for word in command.recipes(words)], settings)
-    return [load(command.options, [own]), config]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompletionOptions:
-    """None."""
-
-
-def completion(words: list[str], options: CompletionOptions, flags: Layer) -> int:
-    """Print what makes a shell complete commands, recipes, options and settings.
-
-    SHELL is bash, zsh or fish. In ~/.bashrc: eval "$(sdar completion bash)". For zsh, write it to a file
-    _sdar in a directory of $fpath; for fish, to ~/.config/fish/completions/sdar.fish.
-    """
-    import argparse
-
-    import shtab
-
-    if len(words) != 1 or words[0] not in SHELLS:
-        raise ConfigError(f"sdar completion takes a shell: {suggest(' '.join(words), SHELLS)}")
-    parser = argparse.ArgumentParser("sdar", add_help=False)
-    below = parser.add_subparsers()
-    for name, command in COMMANDS.items():
-        one = below.add_parser(name, help=first_line(command.run), add_help=False)
-        add_settings(one, *shown(command, [], flags))
-        if RECIPES in command.usage:
-            one.add_argument("recipes", nargs="*", choices=[*recipes()])
-        else:
-            one.add_argument("words", nargs="*").complete = shtab.FILE  # type: ignore[attr-defined]
-    say(shtab.complete(parser, words[0]))
-    return 0
-
-
-SHELLS = ("bash", "fish", "zsh")
-COMMANDS = {**OTHERS, "completion": Command(completion, "SHELL", CompletionOptions)}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sdar.commands.base import RECIPES, Command
 from sdar.commands.comparison import CompareOptions, compare
+from sdar.commands.completion import CompletionOptions, completion
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
@@ -25,7 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "eval": Command(evaluate, f"MODEL {RECIPES}", EvalOptions, settings=True),
     "gap": Command(gap, f"MODEL {RECIPES}", GapOptions, settings=True),
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
-    "runs": Command(runs, "[clean [RUN ...]]", RunsOptions),
+    "runs": Command(runs, "[clean] [RUN ...]", RunsOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
     "warm-start": Command(warm_start, RECIPES, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
@@ -36,4 +37,5 @@ COMMANDS: Mapping[str, Command] = {
     "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),
     "prompts": Command(prompts, "import DIRECTORY [FILE]"),
     "serve-retriever": Command(serve_retriever, RECIPES, ServeOptions, settings=True),
+    "completion": Command(completion, "SHELL", CompletionOptions),
 }

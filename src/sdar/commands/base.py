@@ -5,12 +5,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.settings.config import Layer
+from sdar.settings.config import Layer, load
+from sdar.settings.shipped import read_recipe
 from sdar.text.sheets import Column, Format, Sheet, write
 
 if TYPE_CHECKING:
@@ -134,3 +135,20 @@ class Command:
     def recipes(self, words: list[str]) -> list[str]:
         """Those of the words that are recipes, by the usage."""
         return words[self.usage.split().index(RECIPES.split()[0]) :] if RECIPES in self.usage else []
+
+
+def shown(command: Command, words: list[str], flags: Layer) -> list[Any]:
+    """The options of a command and, where it takes them, the settings of a run, as recipes and flags say."""
+    own, settings = divide(flags, [field.name for field in dataclasses.fields(command.options)])
+    if not command.settings:
+        return [load(command.options, [own])]
+    config = configure([read_recipe(word) for word in command.recipes(words)], settings)
+    return [load(command.options, [own]), config]
+
+
+def divide(flags: Layer, names: Iterable[str]) -> tuple[Layer, Layer]:
+    """The flags with these names, and the others."""
+    names = set(names)
+    mine = {name: value for name, value in flags.values.items() if name in names}
+    rest = {name: value for name, value in flags.values.items() if name not in names}
+    return Layer(flags.source, mine), Layer(flags.source, rest)
