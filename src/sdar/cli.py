@@ -5,19 +5,20 @@ Flags are settings, merged like recipes (`sdar.settings.config`).
 
 import inspect
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from io import TextIOWrapper
 
 from sdar import __version__
 from sdar.commands import COMMANDS
-from sdar.commands.base import IS_MAIN, STOPPED, Command, divide, first_line, on_terminal, say, shown
+from sdar.commands.base import IS_MAIN, STOPPED, Command, divide, first_line, say, shown
 from sdar.errors import ConfigError, SdarError, suggest
 from sdar.runs.files import explain
 from sdar.settings.config import Layer, load, read_flags
 from sdar.settings.help import help_text
-from sdar.text.sheets import Column, Sheet
 
 CLOSED = 141
 """Exit status when nobody reads the output any more: 128 + SIGPIPE, as of a shell."""
@@ -82,15 +83,20 @@ def dispatch(args: list[str]) -> int:
 
 def overview() -> str:
     """The text of `sdar --help`."""
-    columns = (Column("command", "  sdar {}".format), Column("what it does", is_text=True))
-    rows = [(name, first_line(command.run)) for name, command in COMMANDS.items()]
+    heads = [f"  sdar {name}" for name in COMMANDS]
+    column, width = max(map(len, heads)) + 2, shutil.get_terminal_size().columns
+    lines = [
+        textwrap.fill(
+            first_line(command.run), width, initial_indent=head.ljust(column), subsequent_indent=" " * column
+        )
+        for head, command in zip(heads, COMMANDS.values(), strict=True)
+    ]
     title = "Train multi-turn LLM agents with reinforcement learning and self-distillation."
-    table = on_terminal([Sheet("commands", "", columns, rows, has_head=False)])
     more = (
         "sdar COMMAND --help shows what a command takes; --quiet shows no progress, and\n"
         "--format writes tables as json, csv, markdown or latex."
     )
-    return "\n".join([title, "", table, "", more])
+    return "\n".join([title, "", *lines, "", more])
 
 
 def show_help(name: str, command: Command, words: list[str], flags: Layer) -> None:

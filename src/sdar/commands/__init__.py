@@ -6,9 +6,9 @@ exit status and prints what the user asked for to standard output, the path of w
 
 from collections.abc import Mapping
 
-from sdar.commands.base import RECIPES, Command
+from sdar.commands.base import RECIPES, Command, TableOptions
 from sdar.commands.comparison import CompareOptions, compare
-from sdar.commands.completion import CompletionOptions, completion
+from sdar.commands.completion import completion
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
@@ -28,14 +28,14 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
     "runs": Command(runs, "[clean] [RUN ...]", RunsOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
-    "warm-start": Command(warm_start, RECIPES, settings=True),
+    "warm-start": Command(warm_start, RECIPES, TableOptions, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
-    "list": Command(show_list, "[GROUP ...]", settings=True),
-    "check": Command(check, "(env | objective | engine) NAME", settings=True),
-    "doctor": Command(doctor),
+    "list": Command(show_list, "[GROUP ...]", TableOptions, settings=True),
+    "check": Command(check, "(env | objective | engine) NAME", TableOptions, settings=True),
+    "doctor": Command(doctor, options=TableOptions),
     "data": Command(data, "(download | import) NAME [DIRECTORY]", DataOptions),
-    "skills": Command(skills, "(show | check | stats | import | distil) ...", settings=True),
+    "skills": Command(skills, "(show | check | stats | import | distil) ...", TableOptions, settings=True),
     "prompts": Command(prompts, "import DIRECTORY [FILE]"),
     "serve-retriever": Command(serve_retriever, RECIPES, ServeOptions, settings=True),
-    "completion": Command(completion, "SHELL", CompletionOptions),
+    "completion": Command(completion, "SHELL"),
 }

@@ -85,6 +85,11 @@ RECIPES = "[RECIPE ...]"
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """Options of every command that prints a table."""
 
@@ -128,7 +133,7 @@ class Command:
 
     run: Callable[[list[str], Any, Layer], int]
     usage: str = ""
-    options: type = TableOptions
+    options: type = NoOptions
     settings: bool = False
     """Whether it takes the settings of a run as flags."""
 

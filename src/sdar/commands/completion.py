@@ -1,8 +1,6 @@
 """`sdar completion`."""
 
-from dataclasses import dataclass
-
-from sdar.commands.base import RECIPES, first_line, say, shown
+from sdar.commands.base import RECIPES, NoOptions, first_line, say, shown
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer
 from sdar.settings.help import add_settings
@@ -11,12 +9,7 @@ from sdar.settings.shipped import recipes
 SHELLS = ("bash", "fish", "zsh")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompletionOptions:
-    """None."""
-
-
-def completion(words: list[str], options: CompletionOptions, flags: Layer) -> int:
+def completion(words: list[str], options: NoOptions, flags: Layer) -> int:
     """Print what makes a shell complete commands, recipes, options and settings.
 
     SHELL is bash, zsh or fish. In ~/.bashrc: eval "$(sdar completion bash)". For zsh, write it to a file
