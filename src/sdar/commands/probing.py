@@ -3,14 +3,14 @@
 import json
 from dataclasses import asdict, dataclass
 
-from sdar.commands.base import IS_MAIN, configure, runs_dir, say, short, warn
+from sdar.commands.base import IS_MAIN, TableOptions, configure, runs_dir, short, show, warn
 from sdar.commands.evaluation import split_words
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer, to_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class GapOptions:
+class GapOptions(TableOptions):
     """Options of `sdar gap`."""
 
     limit: int | None = None
@@ -45,14 +45,12 @@ def gap(words: list[str], options: GapOptions, flags: Layer) -> int:
     from sdar.build.gap import measure_gap
     from sdar.evaluation.curves import draw_gap
     from sdar.evaluation.gap import gap_sheet, warning
-    from sdar.evaluation.tables import as_text
     from sdar.runs.files import write_atomic
 
     gaps = measure_gap(model, config, options.turns, options.beta)
     if IS_MAIN:
         answers = sum(len(found.gap_N) for found in gaps.values()) // len(gaps)
         title = f"{config.panel.name}: {answers} answers in {len(config.panel.tasks)} tasks, 95 % intervals"
-        say(as_text(gap_sheet(title, gaps)) + "\n")
         warn(warning(gaps["right"], gaps["junk"]))
         file = runs_dir(flags) / "gap" / f"{config.panel.name}-{place.name}.json"
         rows = {
@@ -60,6 +58,6 @@ def gap(words: list[str], options: GapOptions, flags: Layer) -> int:
         }
         made = {"model": str(model), "options": asdict(options), "settings": to_table(config), "gaps": rows}
         write_atomic(file, json.dumps(made) + "\n")
-        say(str(draw_gap(gaps, file.with_suffix(".png"), title)))
-        say(str(file))
+        picture = draw_gap(gaps, file.with_suffix(".png"), title)
+        show([gap_sheet(title, gaps)], options.format, [str(picture), str(file)])
     return 0

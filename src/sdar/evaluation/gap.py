@@ -12,8 +12,9 @@ import numpy as np
 
 from sdar.errors import DataError
 from sdar.evaluation.results import Interval, bootstrap
-from sdar.evaluation.tables import Column, Sheet, short
+from sdar.evaluation.tables import short
 from sdar.rollout.probes import Answer
+from sdar.text.sheets import Column, Sheet
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def gap_sheet(title: str, gaps: Mapping[str, Gaps]) -> Sheet:
         ]
         for content, found in gaps.items()
     ]
-    return Sheet(title, columns, rows)
+    return Sheet("gap", title, columns, rows)
 
 
 def _two_digits(value: Interval) -> str:
