@@ -1,4 +1,4 @@
-"""Causal attention over sequences laid end to end: no padding, and no mask of tokens by tokens.
+"""Causal attention over sequences laid end to end, what they begin with alike once: no padding.
 
 Importing this module adds the attention function `sdar_varlen` to transformers. A model whose attention is
 `sdar_varlen` takes the keyword argument `segments` in its forward pass and hands it down to every layer.
@@ -7,7 +7,7 @@ transformers makes no mask for it, because it has no mask function of that name.
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
 from typing import Any, cast
@@ -24,18 +24,56 @@ VARLEN = "sdar_varlen"
 
 @dataclass(frozen=True)
 class Segments:
-    """Where each sequence lies in a flat row of N tokens."""
+    """How sequences lie in a flat row of N tokens: S segments, each behind its parent or a beginning."""
 
     lengths: tuple[int, ...]
-    """Tokens of each of the S sequences, in order; they add up to N."""
+    """Tokens of each segment, in order; they add up to N."""
     offsets: Tensor
-    """(S + 1,) int32 on the model's device: where each sequence starts, and N."""
+    """(S + 1,) int32 on the model's device: where each segment starts, and N."""
+    reads: tuple[tuple[int, ...], ...]
+    """The segments that each one's tokens attend to, from the beginning of the sequence to itself."""
+    read_lengths: tuple[int, ...]
+    """Tokens of these."""
+    read_offsets: Tensor
+    """(S + 1,) int32: where the keys of each segment start when they are laid end to end."""
+    needed: Tensor | None = None
+    """Ascending indices of the tokens whose final hidden states are read; None: all of them."""
+    _masks: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> "Segments":
-        """Segments of these lengths."""
+    def of(
+        cls,
+        lengths: Sequence[int],
+        device: torch.device,
+        parents: Sequence[int] = (),
+        needed: Tensor | None = None,
+    ) -> "Segments":
+        """Segments of these lengths; without `parents`, as in `sdar.model.prefixes`, each is a sequence."""
         offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-        return cls(tuple(lengths), offsets)
+        if not any(parent >= 0 for parent in parents):
+            alone = tuple((i,) for i in range(len(lengths)))
+            return cls(tuple(lengths), offsets, alone, tuple(lengths), offsets, needed)
+        reads: list[tuple[int, ...]] = []
+        for number, parent in enumerate(parents):
+            reads.append((*(reads[parent] if parent >= 0 else ()), number))
+        read_lengths = tuple(sum(lengths[i] for i in path) for path in reads)
+        read_offsets = torch.tensor([0, *accumulate(read_lengths)], dtype=torch.int32, device=device)
+        return cls(tuple(lengths), offsets, tuple(reads), read_lengths, read_offsets, needed)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a segment has a parent."""
+        return self.read_offsets is not self.offsets
+
+    def mask(self, number: int, like: Tensor) -> Tensor | None:
+        """What a segment's tokens add to their scores of what it reads; None where it has no parent."""
+        length, read = self.lengths[number], self.read_lengths[number]
+        if length == read:
+            return None
+        key = (length, read, like.dtype)
+        if key not in self._masks:
+            self._masks[key] = like.new_full((length, read), float("-inf")).triu_(read - length + 1)
+        return self._masks[key]
 
 
 def varlen_attention(
@@ -49,7 +87,7 @@ def varlen_attention(
     segments: Segments | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention within each segment; the attention function that transformers calls in every layer.
+    """Causal attention within each sequence; the attention function that transformers calls in every layer.
 
     `query` is (1, heads, N, width); `key` and `value` may have fewer heads. Returns (1, N, heads, width), and
     None for the weights. Dropout is never applied. Raises `ConfigError` for what would change the result: a
@@ -59,14 +97,28 @@ def varlen_attention(
     segments = _checked(module, segments, attention_mask, kwargs)
     fused = _fused_kernel(query)
     if fused is not None:
+        if segments.is_shared:
+            key, value = (torch.cat(_read(x, segments), dim=2) for x in (key, value))
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return fused(q, k, v, segments, scaling).unsqueeze(0), None
-    rows = zip(*(x.split(segments.lengths, dim=2) for x in (query, key, value)), strict=True)
-    outputs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
-        for q, k, v in rows
+    rows = zip(query.split(segments.lengths, dim=2), _read(key, segments), _read(value, segments), strict=True)
+    outputs = []
+    for number, (q, k, v) in enumerate(rows):
+        mask = segments.mask(number, query)
+        output = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+        )
+        outputs.append(output.transpose(1, 2))
+    return torch.cat(outputs, dim=1), None
+
+
+def _read(x: Tensor, segments: Segments) -> list[Tensor]:
+    """Keys or values (1, heads, N, width) as each segment reads them."""
+    parts = x.split(segments.lengths, dim=2)
+    return [
+        parts[path[0]] if len(path) == 1 else torch.cat([parts[i] for i in path], dim=2)
+        for path in segments.reads
     ]
-    return torch.cat([output.transpose(1, 2) for output in outputs], dim=1), None
 
 
 AttentionInterface.register(VARLEN, varlen_attention)
@@ -80,7 +132,7 @@ def _checked(
     name = type(module).__name__
     if mask is not None:
         raise ConfigError(f"{name} brings its own attention mask, which '{VARLEN}' does not support")
-    window, longest = kwargs.get("sliding_window"), max(segments.lengths)
+    window, longest = kwargs.get("sliding_window"), max(segments.read_lengths)
     if window is not None and window < longest:
         raise ConfigError(f"{name} has a sliding window of {window} tokens, but a sequence has {longest}")
     for argument, meaning in (("softcap", "caps its scores"), ("s_aux", "has attention sinks")):
@@ -118,9 +170,9 @@ def _flash() -> Kernel | None:
         options: dict[str, Any] = {"enable_gqa": groups > 1} if native_gqa else {}
         if groups > 1 and not native_gqa:
             k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        at, longest = segments.offsets, max(segments.lengths)
         options |= {"scale": scale, "window_size": (-1, 0)}
-        output = varlen_attn(q, k, v, at, at, longest, longest, **options)
+        longest, read = max(segments.lengths), max(segments.read_lengths)
+        output = varlen_attn(q, k, v, segments.offsets, segments.read_offsets, longest, read, **options)
         return cast(Tensor, output)
 
     return kernel

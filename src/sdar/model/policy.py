@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -14,58 +15,64 @@ from transformers import PreTrainedModel
 
 from sdar.errors import ConfigError
 from sdar.model.attention import VARLEN, Segments
+from sdar.model.last_layer import narrow_last_layer
 from sdar.model.logprobs import TokenScores, Top, chunk_tokens, chunked_logp
+from sdar.model.prefixes import apart, joined, shared
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Sequences laid end to end, without padding, and the tokens of them to score."""
+    """Segments of sequences laid end to end, without padding, and the tokens of them to score."""
 
     tokens: Tensor
     """(N,) int64 token ids."""
     positions: Tensor
     """(N,) int64 place of each token in its sequence, from 0."""
     seqlens: tuple[int, ...]
-    """Length of each sequence; the sum is N."""
+    """Length of each segment; the sum is N."""
+    parents: tuple[int, ...]
+    """The segment that each follows, -1 where a sequence begins; see `sdar.model.prefixes`."""
     select: Tensor
     """(M,) int64 index of the token whose hidden state predicts each target."""
     targets: Tensor
     """(M,) int64 the scored token ids."""
+    needed: Tensor
+    """(U,) int64 the indices in `select`, ascending, each once."""
 
     @classmethod
-    def from_sequences(cls, sequences: Iterable[tuple[Sequence[int], Sequence[int]]]) -> "Packed":
+    def from_sequences(
+        cls, sequences: Iterable[tuple[Sequence[int], Sequence[int]]], *, share: bool = False
+    ) -> "Packed":
         """Pack (tokens, scored) pairs; `scored` holds the ascending offsets, from 1, to score.
 
         Scores come out in the order of the sequences, then of the offsets. Nothing after the last scored
         token is kept, nor that token itself, since nothing that is read depends on it; a sequence without
         scored tokens takes no room. A pack with nothing to score holds one token, so that a rank without data
-        can take part in the collectives of a sharded forward and backward pass.
+        can take part in the collectives of a sharded forward and backward pass. With `share`, what sequences
+        begin with alike is there once; scores differ by rounding.
 
         >>> pack = Packed.from_sequences([([5, 6, 7, 8], [1, 2]), ([9, 4], [1])])
         >>> pack.tokens.tolist(), pack.seqlens, pack.select.tolist(), pack.targets.tolist()
         ([5, 6, 9], (2, 1), [0, 1, 2], [6, 7, 4])
         """
-        tokens: list[int] = []
-        positions: list[int] = []
-        lengths: list[int] = []
-        select: list[int] = []
-        targets: list[int] = []
-        for sequence, scored in sequences:
-            if not scored:
-                continue
-            if scored[0] < 1:
-                raise ValueError("the first token of a sequence has no prediction to score")
-            start, length = len(tokens), scored[-1]
-            select.extend(start + offset - 1 for offset in scored)
-            targets.extend(sequence[offset] for offset in scored)
-            tokens.extend(sequence[:length])
-            positions.extend(range(length))
-            lengths.append(length)
-        if not lengths:
-            tokens, positions, lengths = [0], [0], [1]
-        flat = (torch.tensor(values, dtype=torch.int64) for values in (tokens, positions, select, targets))
-        tokens_N, positions_N, select_M, targets_M = flat
-        return cls(tokens_N, positions_N, tuple(lengths), select_M, targets_M)
+        given = [(tuple(sequence), np.asarray(scored)) for sequence, scored in sequences if len(scored)]
+        if any(scored[0] < 1 for _, scored in given):
+            raise ValueError("the first token of a sequence has no prediction to score")
+        kept = [sequence[: scored[-1]] for sequence, scored in given]
+        tree, places = shared(kept) if share else apart(kept)
+        if not kept:
+            tree.add([0], 0, -1)
+        select = [place[scored - 1] for place, (_, scored) in zip(places, given, strict=True)]
+        targets = [np.asarray(sequence)[scored] for sequence, scored in given]
+        chosen = joined(select)
+        flat = (tree.tokens, tree.positions, chosen, joined(targets), np.unique(chosen))
+        tokens_N, positions_N, *scored = (torch.tensor(values, dtype=torch.int64) for values in flat)
+        return cls(tokens_N, positions_N, tuple(tree.lengths), tuple(tree.parents), *scored)
+
+    @property
+    def to_compute(self) -> Tensor | None:
+        """The tokens whose final states are read, where they are not all tokens."""
+        return self.needed if len(self.needed) < len(self.tokens) else None
 
     def to(self, device: torch.device) -> "Packed":
         """The same pack on `device`."""
@@ -73,7 +80,7 @@ class Packed:
         return replace(self, **moved)
 
 
-_TENSORS = ("tokens", "positions", "select", "targets")
+_TENSORS = ("tokens", "positions", "select", "targets", "needed")
 
 
 class Policy(nn.Module):
@@ -92,6 +99,7 @@ class Policy(nn.Module):
         base = causal_lm(model)
         _check_head(base)
         base.set_attn_implementation(VARLEN)
+        narrow_last_layer(base.get_decoder())
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -110,7 +118,7 @@ class Policy(nn.Module):
         hidden = base.get_decoder()(
             input_ids=packed.tokens.unsqueeze(0),
             position_ids=packed.positions.unsqueeze(0),
-            segments=Segments.of(packed.seqlens, device),
+            segments=Segments.of(packed.seqlens, device, packed.parents, packed.to_compute),
             use_cache=False,
         ).last_hidden_state
         return chunked_logp(

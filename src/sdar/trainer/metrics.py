@@ -79,7 +79,7 @@ def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
     """
     metrics = {
         "batch/samples": float(len(batch.samples)),
-        "batch/tokens": float(sum(batch.lengths)),
+        "batch/tokens": float(sum(sample.length for sample in batch.samples)),
         "batch/policy_tokens": float(batch.rollout_M.numel()),
     }
     columns = batch.columns(learned.first)

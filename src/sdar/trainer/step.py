@@ -110,11 +110,10 @@ class Learner:
         seen, needs = view if stream is Stream.TEACHER else None, self.objective.needs
         entropy = seen == 0 and Stream.TEACHER_ENTROPY in needs
         top = self.objective.teacher_tokens if seen == 0 and Stream.TEACHER_TOP in needs else None
-        lengths = batch.lengths_of(seen)
-        todo = range(len(lengths)) if rows is None else rows
+        todo = range(len(batch.samples)) if rows is None else rows
         if seen is not None:
             todo = sorted(set(batch.taught_by(seen)).intersection(todo))
-        cut = micro_batches(todo, lengths, self.config.micro_tokens, self.world.size)
+        cut = micro_batches(todo, batch.sequences(seen), self.config.micro_tokens, self.world.size)
         mine = self._mine(cut or [[]] * self.world.size)
         scored: list[tuple[Tensor, TokenScores]] = []
         with self._scorer(stream) as policy:
@@ -153,7 +152,7 @@ class Learner:
             if number and self.teacher.each_update:
                 self._refresh(batch, rows)
             self.policy.train()
-            cut = self._micro_batches(rows, batch.lengths)
+            cut = self._micro_batches(rows, batch)
             micro += sum(map(bool, cut))
             update, loss = self._accumulate(batch, rows, cut, streams, (step - 1, steps))
             norm = self._apply(loss)
@@ -180,11 +179,11 @@ class Learner:
             return runs(range(num_samples), self.config.mini_batch or num_samples)
         return mini_batches(num_samples, self.config.mini_batch, [self.seed, step])
 
-    def _micro_batches(self, rows: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    def _micro_batches(self, rows: Sequence[int], batch: Batch) -> list[list[int]]:
         """The rows of each forward pass of an update, a multiple of the ranks of them."""
         if self.config.micro_samples:
             return micro_batches_of(rows, self.config.micro_samples, self.world.size)
-        return micro_batches(rows, lengths, self.config.micro_tokens, self.world.size)
+        return micro_batches(rows, batch.sequences(), self.config.micro_tokens, self.world.size)
 
     def _refresh(self, batch: Batch, rows: Sequence[int]) -> None:
         """Score the teachers of `rows` again, where they are scored at all."""

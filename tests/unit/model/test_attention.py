@@ -108,6 +108,43 @@ def test_segment_by_segment() -> None:
     assert_correct()
 
 
+PARENTS = (-1, 0, 0)
+"""Of the segments of LENGTHS, where they share beginnings."""
+
+
+def lower_right_varlen(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, *, scale: float,
+    window_size: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    """Stands for flash attention of queries that are the last of what they read."""
+    assert (max_q, max_k) == (int(cu_q.diff().max()), int(cu_k.diff().max()))
+    outputs = []
+    for row in zip(q.split(cu_q.diff().tolist()), *(x.split(cu_k.diff().tolist()) for x in (k, v)), strict=True):
+        query, key, value = (x.transpose(0, 1) for x in row)
+        seen = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril(key.shape[1] - query.shape[1])
+        outputs.append(F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale))
+    return torch.cat([output.transpose(0, 1) for output in outputs])
+
+
+@pytest.mark.usefixtures("fresh_choice")
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_segment_reads_the_segments_before_it_on_its_path(
+    monkeypatch: pytest.MonkeyPatch, fused: bool
+) -> None:
+    if fused:
+        install(monkeypatch, lower_right_varlen)
+        monkeypatch.setattr(attention, "_fused_kernel", lambda query: attention._flash())
+    q, k, v = inputs()
+    segments = Segments.of(LENGTHS, q.device, PARENTS)
+    found = varlen_attention(nn.Identity(), q, k, v, None, scaling=SCALE, segments=segments)[0]
+    paths, parts = [(0,), (0, 1), (0, 2)], [x.split(LENGTHS, dim=2) for x in (q, k, v)]
+    for part, path, length in zip(found.split(LENGTHS, dim=1), paths, LENGTHS, strict=True):
+        whole = [torch.cat([x[i] for i in path], dim=2) for x in parts]
+        wide = [whole[0], *(x.repeat_interleave(HEADS // KV_HEADS, dim=1) for x in whole[1:])]
+        want = F.scaled_dot_product_attention(*wide, is_causal=True, scale=SCALE).transpose(1, 2)
+        torch.testing.assert_close(part, want[:, -length:])
+
+
 @pytest.mark.usefixtures("fresh_choice")
 @pytest.mark.parametrize("kernel", [older_varlen, newer_varlen])
 def test_through_a_fused_kernel(monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., Tensor]) -> None:

@@ -72,6 +72,35 @@ def test_packed_equals_padded(kind: str, tied: bool) -> None:
     assert_same_gradients(got, want)
 
 
+def branching() -> Sequences:
+    """Two families that begin alike, one with a branch of its own, a sequence twice, and one alone."""
+    (a, _), (b, _), (c, _), *tails = sequences((30, 20, 25, 9, 7, 5, 12, 3))
+    made = [a + tails[0][0], b + tails[1][0], a + c + tails[2][0], tails[3][0], a + c + tails[4][0], a + c]
+    made = [*made, made[2], a + c[:18] + tails[0][0]]
+    return [(tokens, [*range(2, len(tokens), 3), len(tokens) - 1]) for tokens in made]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_shared_beginnings_are_computed_once_and_change_nothing(kind: str, recompute: bool) -> None:
+    model, reference = tiny_model(kind), tiny_model(kind)
+    given, policy = branching(), Policy(model)
+    if recompute:
+        keep_layer_inputs(model)
+        policy.train()
+    pack = Packed.from_sequences(given, share=True)
+    assert len(pack.tokens) < 0.6 * sum(scored[-1] for _, scored in given)
+    assert max(pack.parents) > 0
+    scores = policy(pack, temperature=0.7, with_entropy=True)
+    logp, entropy = padded_scores(reference, given, 0.7)
+    torch.testing.assert_close(scores.logp, logp, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores.entropy, entropy, atol=1e-5, rtol=1e-5)
+    weights = torch.linspace(-1, 1, len(logp))
+    got = gradients((weights * scores.logp).sum() + 0.1 * scores.entropy.sum(), model)
+    want = gradients((weights * logp).sum() + 0.1 * entropy.sum(), reference)
+    assert_same_gradients(got, want)
+
+
 def adapted(targets: list[str] | str, **settings: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     lora = LoraConfig(r=2, target_modules=targets, init_lora_weights=False, **settings)

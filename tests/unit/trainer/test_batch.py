@@ -54,11 +54,11 @@ def letters(tokens: torch.Tensor) -> str:
 
 def test_pack_scores_the_policy_tokens_from_the_token_before_each() -> None:
     packed = pack(SAMPLES, CPU)
-    assert letters(packed.tokens) == "abXYcdabqUVrS", (
+    assert letters(packed.tokens) == "ababXYcdqUVrS", (
         "what follows the last token to predict from is not needed"
     )
-    assert packed.seqlens == (6, 2, 5)
-    assert packed.positions.tolist() == [*range(6), *range(2), *range(5)]
+    assert packed.seqlens == (2, 6, 5)
+    assert packed.positions.tolist() == [*range(2), *range(6), *range(5)]
     assert letters(packed.targets) == "XYZWUVST"
     assert letters(packed.tokens[packed.select]) == "bXdbqUrS"
 
@@ -69,7 +69,9 @@ def test_the_teacher_sees_the_same_body_behind_its_own_prompt() -> None:
     packed = pack([SAMPLES[row] for row in batch.taught], CPU, 0)
     assert letters(packed.tokens) == "skillabXYcdskillqUVrS"
     assert letters(packed.targets) == "XYZUVST"
-    assert [batch.lengths_of(0)[row] for row in batch.taught] == [length + 1 for length in packed.seqlens]
+    assert [batch.sequences(0)[row] for row in batch.taught] == [
+        tuple(map(ord, text)) for text in ("skillabXYcdZ", "skillqUVrST")
+    ]
 
 
 def test_streams_land_on_their_row_and_column() -> None:
@@ -150,7 +152,7 @@ def test_mini_batches_partition_and_shuffle() -> None:
 
 def check_micro(lengths: Sequence[int], budget: int, ranks: int) -> list[list[int]]:
     rows = list(range(len(lengths)))
-    cut = micro_batches(rows, lengths, budget, ranks)
+    cut = micro_batches(rows, [(row,) * length for row, length in enumerate(lengths)], budget, ranks)
     assert sorted(chain(*cut)) == rows
     assert len(cut) % ranks == 0
     assert all(
@@ -175,8 +177,16 @@ def test_a_row_longer_than_the_budget_stands_alone() -> None:
 
 
 def test_ranks_without_work_get_an_empty_micro_batch() -> None:
-    assert sorted(map(len, micro_batches([0], [5], 100, 4))) == [0, 0, 0, 1]
+    assert sorted(map(len, micro_batches([0], [(1,) * 5], 100, 4))) == [0, 0, 0, 1]
     assert micro_batches([], [], 100, 2) == []
+
+
+def test_rows_that_begin_alike_come_together_and_share_their_budget() -> None:
+    """Four kinds of 100 shared tokens, eight rows each with 10 of their own: one kind is 180 tokens + reads."""
+    rows = [(kind,) * 100 + (100 + row,) * 10 for row in range(8) for kind in range(4)]
+    cut = micro_batches(range(32), rows, 230, 1)
+    assert sorted(sorted(rows[r][0] for r in part) for part in cut) == [[kind] * 8 for kind in range(4)]
+    assert len(pack([Sample(row, (1,), (True,), (-1.0,), (0,), 0) for row in rows], CPU).tokens) == 4 * 180
 
 
 def test_a_cut_by_samples_keeps_their_order_and_reaches_every_rank() -> None:
@@ -198,7 +208,7 @@ def test_a_step_is_assembled_in_milliseconds() -> None:
         samples.append(Sample((1,) * 20, (2,) * 580, policy, (-1.0,) * count, (0,) * count, i, (3,) * 200))
     start = process_time()
     batch = Batch.build(samples, [(1.0,)] * 64, CPU)
-    for cut in micro_batches(range(64), batch.lengths, 8192, 1):
+    for cut in micro_batches(range(64), batch.sequences(0), 8192, 1):
         packed = pack([samples[r] for r in cut], CPU, 0)
         loss_inputs(
             batch,
