@@ -101,7 +101,9 @@ def varlen_attention(
             key, value = (torch.cat(_read(x, segments), dim=2) for x in (key, value))
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return fused(q, k, v, segments, scaling).unsqueeze(0), None
-    rows = zip(query.split(segments.lengths, dim=2), _read(key, segments), _read(value, segments), strict=True)
+    rows = zip(
+        query.split(segments.lengths, dim=2), _read(key, segments), _read(value, segments), strict=True
+    )
     outputs = []
     for number, (q, k, v) in enumerate(rows):
         mask = segments.mask(number, query)

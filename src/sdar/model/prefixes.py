@@ -8,6 +8,7 @@ before it alone: where two sequences are equal up to a token, so are its hidden 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -66,8 +67,8 @@ def shared(sequences: Sequence[tuple[int, ...]]) -> tuple[Tree, list[Ints]]:
                 places[row].append(indices)
             start, parent = common, len(tree.lengths) - 1
         if first != last:
-            parts = groupby(rows, lambda row: sequences[row][common : common + 1])
-            groups = [list(part) for _, part in parts]
+            nexts = [(sequences[row][common : common + 1], row) for row in rows]
+            groups = [[row for _, row in part] for _, part in groupby(nexts, itemgetter(0))]
             left += [(group, start, parent) for group in reversed(groups) if len(sequences[group[0]]) > start]
     return tree, [joined(parts) for parts in places]
 

@@ -119,7 +119,9 @@ def lower_right_varlen(
     """Stands for flash attention of queries that are the last of what they read."""
     assert (max_q, max_k) == (int(cu_q.diff().max()), int(cu_k.diff().max()))
     outputs = []
-    for row in zip(q.split(cu_q.diff().tolist()), *(x.split(cu_k.diff().tolist()) for x in (k, v)), strict=True):
+    for row in zip(
+        q.split(cu_q.diff().tolist()), *(x.split(cu_k.diff().tolist()) for x in (k, v)), strict=True
+    ):
         query, key, value = (x.transpose(0, 1) for x in row)
         seen = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril(key.shape[1] - query.shape[1])
         outputs.append(F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale))

@@ -182,7 +182,7 @@ def test_ranks_without_work_get_an_empty_micro_batch() -> None:
 
 
 def test_rows_that_begin_alike_come_together_and_share_their_budget() -> None:
-    """Four kinds of 100 shared tokens, eight rows each with 10 of their own: one kind is 180 tokens + reads."""
+    """Four kinds of 100 shared tokens, eight rows each with 10 of their own: 180 tokens a kind + reads."""
     rows = [(kind,) * 100 + (100 + row,) * 10 for row in range(8) for kind in range(4)]
     cut = micro_batches(range(32), rows, 230, 1)
     assert sorted(sorted(rows[r][0] for r in part) for part in cut) == [[kind] * 8 for kind in range(4)]
