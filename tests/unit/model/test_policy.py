@@ -101,6 +101,16 @@ def test_shared_beginnings_are_computed_once_and_change_nothing(kind: str, recom
     assert_same_gradients(got, want)
 
 
+def test_the_last_layers_mlp_works_for_the_states_that_are_read() -> None:
+    model = tiny_model()
+    policy, seen = Policy(model), []
+    for layer in model.model.layers:
+        layer.mlp.down_proj.register_forward_hook(lambda part, inputs, output: seen.append(output.shape[1]))
+    pack = Packed.from_sequences([(list(range(9)), [3, 8]), (list(range(5)), [4])])
+    policy(pack)
+    assert seen == [12] * (len(seen) - 1) + [3]
+
+
 def adapted(targets: list[str] | str, **settings: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     lora = LoraConfig(r=2, target_modules=targets, init_lora_weights=False, **settings)
