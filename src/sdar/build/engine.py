@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdar.model.chat import Chat
+from sdar.model.load import compute_dtype
 from sdar.recipe import RunConfig
 from sdar.rollout.engine import Engine
 from sdar.rollout.engines.settings import EngineParts
@@ -14,7 +15,7 @@ def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> Eng
     return config.rollout.engine.make(
         EngineParts(
             model=str(model),
-            dtype=config.model.dtype,
+            dtype=str(compute_dtype(config.model)).removeprefix("torch."),
             device=world.device,
             stop_ids=chat.stop_ids,
             max_live=config.rollout.max_live,
