@@ -1,4 +1,4 @@
-"""The report of `studies/when_it_helps.toml`: tables and figure of docs/when_it_helps.md, from the result files.
+"""The report of `studies/when_it_helps.toml`: tables and figure of docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 

@@ -48,7 +48,7 @@ class RunConfig:
     only those count that the command line names."""
     trackers: tuple[str, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl; `sdar list trackers` names them."""
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(eval_at=(1, 2, 5)))
     """The course of the run."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The policy."""

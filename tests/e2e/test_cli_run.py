@@ -91,6 +91,8 @@ def test_train_stop_resume_and_evaluate(
     assert "stopped" not in out
     assert out.splitlines()[-1] == str(run.path)
     assert "before" in out
+    assert re.search(r"^invalid actions on the panel: [\d.]+ % before, [\d.]+ % trained$", out, re.MULTILINE)
+    assert "training samples at temperature 1 and the panel at 0.4" in out
     assert [line["step"] for line in read_metrics(run)] == [0, 1, 2, 3]
     assert trajectory_steps(run) == [1, 2, 3]
     [first, *_] = read_trajectories(run, 3)

@@ -44,7 +44,9 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
         watcher = Watcher(shown, config, run, world)
         held.callback(watcher.close)
         with losses(world, f"go on with: sdar train --resume {run.path}"):
-            done = build(config, start, run, world, watcher).train()
+            trainer = build(config, start, run, world, watcher)
+            shown.message(size(trainer))
+            done = trainer.train()
         if world.is_main:
             draw_learning_curve(run)
     return run, done
@@ -59,6 +61,15 @@ def header(config: RunConfig, run: RunDir) -> str:
         f"{run.path}: {objective} on {env}, model {config.model.path}, {config.train.steps} steps of "
         f"{rollout.tasks_per_step} tasks x {rollout.group_size} episodes, {played}, seed {config.train.seed}"
     )
+
+
+def size(trainer: Trainer) -> str:
+    """How much is learned."""
+    parameters = list(trainer.learner.policy.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    share = "all of them" if trained == total else f"{trained:,} of them"
+    return f"{total:,} parameters; {share} are trained"
 
 
 def claim_run(config: RunConfig, world: World, resume: RunDir | None) -> RunDir:

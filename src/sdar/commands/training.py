@@ -10,6 +10,7 @@ from sdar.settings.shipped import read_recipe
 from sdar.settings.values import Words
 
 if TYPE_CHECKING:
+    from sdar.evaluation.results import EvalResult
     from sdar.recipe import RunConfig
     from sdar.runs.rundir import RunDir
 
@@ -61,13 +62,27 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
     evals, sheets = results(run), []
     if evals and IS_MAIN:
         players = references(config.env, config.panel)
-        sheets.append(gain_sheet(evals[min(evals)], evals[max(evals)], players))
+        before, after = evals[min(evals)], evals[max(evals)]
+        sheets.append(gain_sheet(before, after, players))
+        lines += story(config, before, after)
     lines.append(f"learning curve: {run.learning_curve}")
     if done < config.train.steps:
         go_on = f"go on with: sdar train --resume {run.path}"
         lines.append(f"stopped after step {done} of {config.train.steps}; {go_on}")
     show(sheets, options.format, [*lines, str(run.path)])
     return STOPPED if done < config.train.steps else 0
+
+
+def story(config: "RunConfig", before: "EvalResult", after: "EvalResult") -> list[str]:
+    """What a reader of the table wants to know beside it."""
+    invalid = [100 * result.summary["invalid"] for result in (before, after)]
+    lines = [f"invalid actions on the panel: {invalid[0]:.1f} % before, {invalid[1]:.1f} % trained"]
+    if config.rollout.temperature != after.temperature:
+        lines.append(
+            f"training samples at temperature {config.rollout.temperature:g} and the panel at "
+            f"{after.temperature:g}: success while training is not success on the panel"
+        )
+    return [*lines, config.env.experts_are] if config.env.experts_are else lines
 
 
 def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
@@ -156,6 +156,9 @@ class EnvSpec(ABC):
         for path in sorted({*own, *shared}):
             digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    experts_are: ClassVar[str] = ""
+    """What the scripted experts do, in a line below the tables that name them."""
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 from sdar.envs.alfworld.engine import Episode, Game
 from sdar.envs.alfworld.env import AlfworldEnv, Play
@@ -54,6 +55,11 @@ _EXPERTS = ("planner", "explorer", "wanderer", "random")
 @dataclass(frozen=True, kw_only=True)
 class AlfworldSpec(EnvSpec):
     """ALFWorld, on official or generated games. Source: arXiv 2010.03768."""
+
+    experts_are: ClassVar[str] = (
+        "planner knows the whole game; explorer looks in likely places first, wanderer in any order; "
+        "random is chance"
+    )
 
     data: str = ""
     """Directory of official games (packs or the official layout); empty: generated games."""

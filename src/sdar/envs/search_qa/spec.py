@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import sdar.envs.search_qa.dense
 import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
@@ -72,6 +72,8 @@ _EXPERTS = ("explorer", "wanderer", "random")
 @dataclass(frozen=True, kw_only=True)
 class SearchQASpec(EnvSpec):
     """Search-QA, on real or generated questions. Source: Search-R1, arXiv 2503.09516."""
+
+    experts_are: ClassVar[str] = "explorer asks for each fact in turn; wanderer is hasty; random is chance"
 
     max_turns: int = 4
     """Actions after which an episode is cut; the last one has to be the answer."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Parsing, Prompts, PromptSet, envs
 from sdar.envs.prompt_files import kept_prompts, settle_prompt
@@ -48,6 +49,10 @@ _OFFICIAL_EVALUATION = 1000
 @dataclass(frozen=True, kw_only=True)
 class WebshopSpec(EnvSpec):
     """WebShop, on official or generated products. Source: arXiv 2207.01206."""
+
+    experts_are: ClassVar[str] = (
+        "shopper reads pages with care, hasty without; insider knows the product; random is chance"
+    )
 
     max_turns: int = 15
     """Actions after which an episode is cut."""
