@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sdar.evaluation.grouping import Entry
     from sdar.evaluation.results import EvalResult
 
-SHEETS = ("methods", "kinds", "pairs")
+SHEETS = ("differences", "methods", "kinds", "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class CompareOptions(TableOptions):
     baseline: str = ""
     """Test every method against this one (its label or one of its runs) and not every pair."""
     show: tuple[str, ...] = SHEETS
-    """Which tables: methods, kinds, pairs."""
+    """Which tables: differences (besides the method), methods, kinds, pairs."""
     output: Path | None = None
     """Write the tables to this file and not to the terminal."""
     curves: Path | None = None
@@ -36,12 +36,14 @@ class CompareOptions(TableOptions):
 def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     """Put runs or results side by side: success with intervals, what differs surely, cost, learning curves.
 
+    What differs besides the method comes first; across budgets there is no verdict.
     Each RUN is a run (a path, a name, or latest), of which the last evaluation counts, or a JSON file written
     by sdar eval. Runs that differ only in their seed make one method, and so do those with one label
     (LABEL=RUN). All must be on the same panel.
     """
     from sdar.evaluation.compare import compare as compare_methods
-    from sdar.evaluation.grouping import group, read_entry, uneven
+    from sdar.evaluation.fairness import difference_sheet, unfair
+    from sdar.evaluation.grouping import group, read_entry
     from sdar.evaluation.tables import kind_sheet, method_sheet, pair_sheet
     from sdar.runs.files import write_atomic
     from sdar.runs.rundir import describe_segments as segments_of
@@ -49,13 +51,13 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     check_options(words, options)
     groups = group([read_entry(word, options.out) for word in words])
     methods = {label: [entry.result for entry in entries] for label, entries in groups.items()}
-    pairs = compare_methods(methods, label_of(options.baseline, groups))
+    pairs = compare_methods(methods, label_of(options.baseline, groups), unfair(groups))
     players, notes = experts(next(iter(groups.values()))[0])
-    notes += uneven(groups)
     notes += [
         line for each in groups.values() for entry in each if entry.run for line in segments_of(entry.run)
     ]
     sheets = {
+        "differences": lambda: difference_sheet(groups),
         "methods": lambda: method_sheet(methods, players, {label: cost(groups[label]) for label in groups}),
         "kinds": lambda: kind_sheet(methods, players),
         "pairs": lambda: pair_sheet(pairs),

@@ -41,6 +41,8 @@ class Comparison:
     """Runs of `a` and of `b`."""
     test: str
     """What gave `p`."""
+    unfair: str = ""
+    """Why no verdict on the methods follows, in words: they had different budgets."""
 
     @property
     def is_clear(self) -> bool:
@@ -51,6 +53,9 @@ class Comparison:
     def sentence(self) -> str:
         """What the data support, in plain words."""
         a, b, gain = self.a, self.b, self.difference
+        if self.unfair:
+            points = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+            return f"no verdict on {a} and {b}: {self.unfair}; {a} has {points}, {self._chance()}"
         if gain.value < 0:
             a, b, gain = b, a, Interval(-gain.value, -gain.high, -gain.low)
         points = f"{100 * gain.value:.1f} points [{100 * gain.low:.1f}, {100 * gain.high:.1f}]"
@@ -79,8 +84,10 @@ def format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def compare(methods: Methods, baseline: str = "") -> list[Comparison]:
-    """Every pair of methods, or every method against `baseline`.
+def compare(
+    methods: Methods, baseline: str = "", unfair: Mapping[frozenset[str], str] | None = None
+) -> list[Comparison]:
+    """Every pair of methods, or every method against `baseline`; no verdict on the pairs in `unfair`.
 
     Raises `ConfigError` for results on different panels and for an unknown baseline.
     """
@@ -101,6 +108,7 @@ def compare(methods: Methods, baseline: str = "") -> list[Comparison]:
             tasks=len(methods[a][0].outcomes),
             seeds=(len(methods[a]), len(methods[b])),
             test=pair.test,
+            unfair=(unfair or {}).get(frozenset((a, b)), ""),
         )
         for (a, b), pair, p_holm in zip(pairs, found, corrected, strict=True)
     ]

@@ -31,8 +31,18 @@ class Entry:
     source: str = ""
     """What was evaluated: the step of a run, or the name of another player."""
     run: RunDir | None = None
+    start: str = ""
+    """The model that training started from."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the code and the packages that trained it, or for a file that played it."""
     label: str = ""
     """The method's name, where the user gave one; it alone then says which entries belong together."""
+
+    @property
+    def step(self) -> int | None:
+        """Training steps behind what was evaluated; None where it was no run."""
+        words = self.source.split()
+        return int(words[1]) if words[:1] == ["step"] and words[1:] and words[1].isdecimal() else None
 
     @property
     def method(self) -> dict[str, Any]:
@@ -67,9 +77,15 @@ def _read(target: str, out: Path) -> Entry:
     if not evals:
         raise DataError(f"{run.path} has no evaluation yet")
     result = EvalResult.from_json(evals[max(evals)])
-    name = run.path.resolve().name
+    first = run.segments[0]
     return Entry(
-        name=name, result=result, settings=dict(by_path(run.settings)), source=f"step {max(evals)}", run=run
+        name=run.path.resolve().name,
+        result=result,
+        settings=dict(by_path(run.settings)),
+        source=f"step {max(evals)}",
+        run=run,
+        start=first.get("start", ""),
+        versions={**first.get("versions", {}), "code": first.get("commit", "")},
     )
 
 
@@ -87,6 +103,7 @@ def _read_json(file: Path) -> Entry:
         result=result,
         settings=dict(by_path(data.get("settings", {}))),
         source=data.get("player", str(file)),
+        versions=data.get("versions", {}),
     )
 
 
@@ -106,14 +123,6 @@ def group(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
         else:
             groups.append([entry])
     return dict(zip(_labels(groups), groups, strict=True))
-
-
-def uneven(groups: Mapping[str, Sequence[Entry]]) -> list[str]:
-    """One line for each setting of the play itself, not of the training, in which methods differ."""
-    methods = [members[0].facts for members in groups.values()]
-    keys = [key for key in methods[0] if key.startswith("env.") or key in PLAY]
-    found = {key: sorted({str(method[key]) or "none" for method in methods if key in method}) for key in keys}
-    return [f"not played alike: {key} is {' or '.join(found[key])}" for key in keys if len(found[key]) > 1]
 
 
 def _refuse_same_seed(members: Sequence[Entry], entry: Entry) -> None:

@@ -64,7 +64,11 @@ def test_experts_are_rows(out: Path, capsys: pytest.CaptureFixture[str]) -> None
         run.write_eval(1, references(spec, spec.panel("held_out"))["walker"].to_json())
     assert compare(out, "one", "two") == 0
     text = capsys.readouterr().out
-    assert [line.split()[0] for line in text.splitlines()[2:5]] == ["one", "two", "walker"]
+    assert [line.split()[0] for line in text.partition("\nmethod")[2].splitlines()[1:4]] == [
+        "one",
+        "two",
+        "walker",
+    ]
     assert "the data do not tell one from two: 0.0 points [0.0, 0.0], p = 1, on 4 tasks" in text
 
 

@@ -1,14 +1,13 @@
 """Runs and results become methods: what differs only in its seed is one method."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.outcomes import result_of
 
 from sdar.errors import ConfigError, DataError
-from sdar.evaluation.grouping import group, read_entry, uneven
+from sdar.evaluation.grouping import group, read_entry
 from sdar.runs.rundir import RunDir
 
 CONFIG = """
@@ -78,16 +77,6 @@ def test_labels_of_the_user(tmp_path: Path) -> None:
     assert found == {"ours": ["a", "b"], "theirs": ["c=1"]}
     assert labels(tmp_path, "a", "ours=b") == {"a": ["a"], "ours": ["b"]}
     assert labels(tmp_path, "a", "c=1") == {"a": ["a"], "c=1": ["c=1"]}
-
-
-def test_what_was_not_played_alike_is_said(tmp_path: Path) -> None:
-    entries = [
-        read_entry(str(make_run(tmp_path, name, SDAR, i).path), tmp_path) for i, name in enumerate("ab")
-    ]
-    assert uneven(group(entries)) == []
-    turns = [{"env.max_turns": 8, "optim.lr": 1}, {"env.max_turns": 9, "optim.lr": 2}]
-    other = [replace(e, settings={**e.settings, **more}) for e, more in zip(entries, turns, strict=True)]
-    assert uneven(group(other)) == ["not played alike: env.max_turns is 8 or 9"]
 
 
 def test_results_in_files(tmp_path: Path) -> None:
