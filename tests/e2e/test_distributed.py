@@ -51,7 +51,7 @@ def torchrun(*words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("two")
-    with torchrun(str(directory), *SHARED, "lora-bfloat16") as process:
+    with torchrun(str(directory), *SHARED, "lora-bfloat16", "full-disk") as process:
         assert process.wait(timeout=600) == 0
     return directory
 
@@ -104,6 +104,13 @@ def test_two_ranks_train_adapters_in_bfloat16(two_ranks: Path) -> None:
         "model.layers.0.self_attn.q_proj.weight",
         "model.layers.1.mlp.down_proj.weight",
     }
+
+
+def test_a_disk_that_refuses_one_rank_ends_the_checkpoint_of_both(two_ranks: Path) -> None:
+    for rank in (0, 1):
+        said = (two_ranks / "full-disk" / f"said-{rank}").read_text()
+        assert "a file: No space left on device: make room" in said or "step-000001: No space left" in said
+    assert list((two_ranks / "full-disk" / "checkpoints").iterdir()) == []
 
 
 def test_two_ranks_evaluate_like_one(two_ranks: Path, world: World, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Trains the named set-ups one after another, each in its own directory; under torchrun as one of the ranks.
 """
 
+import errno
 import json
 import os
 import sys
@@ -13,11 +14,13 @@ import torch
 from tests.runs import LongSpec, tiny_trainer
 
 from sdar.envs.base import Panel
+from sdar.errors import StorageError
 from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.retrieval import UCB
+from sdar.trainer import checkpoint
 from sdar.trainer.distributed import World, join
 from sdar.trainer.loop import Trainer
 from sdar.trainer.lost import losses
@@ -62,10 +65,28 @@ def play_panel(trainer: Trainer, world: World) -> EvalResult:
     return evaluate(panel, trainer.collector, EvalConfig(samples=3, temperature=1), max_tokens=6, ranks=world)
 
 
+def refuse_a_disk(directory: Path, world: World) -> None:
+    """Write a checkpoint while the disk refuses the second rank, and note what each rank says of it."""
+    trainer = tiny_trainer(directory, world)
+
+    def full_disk(root: Path, files: object) -> dict[str, str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root / "a file"))
+
+    whole, checkpoint.digests = checkpoint.digests, full_disk if world.rank else checkpoint.digests
+    try:
+        trainer.checkpoints.save(1, *trainer._state)
+    except StorageError as error:
+        (directory / f"said-{world.rank}").write_text(str(error))
+    checkpoint.digests = whole
+
+
 if __name__ == "__main__":
     with join() as world, losses(world, "go on with: sdar train --resume R"):
         (Path(sys.argv[1]) / f"rank-{world.rank}").write_text(str(os.getpid()))
         for name in sys.argv[2:]:
+            if name == "full-disk":
+                refuse_a_disk(Path(sys.argv[1]) / name, world)
+                continue
             trainer = tiny_trainer(Path(sys.argv[1]) / name, world, **SETUPS[name])
             if name == "default":
                 result = play_panel(trainer, world)

@@ -62,12 +62,11 @@ class Checkpoints:
         if self.world.any(path.is_dir()):
             return path
         partial = path.with_name(path.name + ".tmp")
-        if self.world.is_main:
-            with storing(self.directory):
+        with self.world.together(), storing(self.directory):
+            if self.world.is_main:
                 for left in self.directory.glob("step-*.tmp"):
                     shutil.rmtree(left)
                 partial.mkdir(parents=True)
-        self.world.barrier()
         try:
             dcp.save(_state(policy, optimizer, average), checkpoint_id=partial / "state")
             self.export(partial / "model")
@@ -83,19 +82,21 @@ class Checkpoints:
     def _finish(self, partial: Path, path: Path, state: Mapping[str, Any]) -> None:
         """Bring all files to the disk, note what they are, and give the checkpoint its name (collective)."""
         self.world.barrier()
-        files = sorted(file for file in partial.rglob("*") if file.is_file())
-        mine = digests(partial, files[self.world.rank :: self.world.size])
+        mine: dict[str, str] = {}
+        with self.world.together():
+            files = sorted(file for file in partial.rglob("*") if file.is_file())
+            mine |= digests(partial, files[self.world.rank :: self.world.size])
         known = {name: digest for share in self.world.gather(mine) for name, digest in share.items()}
-        if self.world.is_main:
-            text = json.dumps({**state, "files": dict(sorted(known.items()))})
-            write_atomic(partial / "state.json", text + "\n")
-            publish(partial, path)
-        self.world.barrier()
+        with self.world.together():
+            if self.world.is_main:
+                text = json.dumps({**state, "files": dict(sorted(known.items()))})
+                write_atomic(partial / "state.json", text + "\n")
+                publish(partial, path)
 
     def rotate(self) -> None:
-        """Remove all but the newest; call it when those have been seen to work."""
-        if self.world.is_main:
-            with storing(self.directory):
+        """Remove all but the newest (collective); call it when those have been seen to work."""
+        with self.world.together(), storing(self.directory):
+            if self.world.is_main:
                 for old in complete(self.directory)[: -self.config.keep]:
                     shutil.rmtree(old.rename(old.with_name(old.name + ".tmp")))
 
@@ -121,12 +122,12 @@ class Checkpoints:
                 refused.append(error)
                 continue
             for bad, why in zip(found, refused, strict=False):
-                if self.world.is_main:
-                    aside = bad.with_name(bad.name + DAMAGED)
-                    shutil.rmtree(aside, ignore_errors=True)
-                    bad.replace(aside)
+                with self.world.together(), storing(bad):
+                    if self.world.is_main:
+                        aside = bad.with_name(bad.name + DAMAGED)
+                        shutil.rmtree(aside, ignore_errors=True)
+                        bad.replace(aside)
                 tell(f"{why}; put aside as {bad.name}{DAMAGED}, going on from {path.name}")
-            self.world.barrier()
             return path
         if refused:
             raise refused[0]
@@ -184,6 +185,8 @@ def _reason(error: BaseException) -> str:
 def _refused(error: BaseException, path: Path) -> StorageError | None:
     """The error as one line where the disk is to blame."""
     cause = _causes(error)[0]
+    if isinstance(cause, StorageError):
+        return None
     if isinstance(cause, OSError):
         return StorageError(explain(cause, path))
     # torch and safetensors write with code of their own, which gives the system's reason only as text.

@@ -17,9 +17,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, SdarError, StorageError
 from sdar.model.memory import keep_freed_memory
 from sdar.model.policy import Policy, fsdp_units
+from sdar.runs.files import explain
 
 T = TypeVar("T")
 
@@ -57,6 +58,24 @@ class World:
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.sum(torch.zeros((), device=self.device))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within the block each rank works alone; then all go on, or all raise, so that none waits for ever.
+
+        A rank raises its own error, the others a `StorageError` that says the same.
+        """
+        own: Exception | None = None
+        try:
+            yield
+        except (OSError, RuntimeError, SdarError) as error:
+            own = error
+        said = "" if own is None else explain(own) if isinstance(own, OSError) else str(own)
+        told = self.gather(None if own is None else said)
+        if own is not None:
+            raise own
+        if others := [text for text in told if text is not None]:
+            raise StorageError(others[0])
 
 
 @contextmanager

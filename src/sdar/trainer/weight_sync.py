@@ -150,12 +150,14 @@ def export_model(
     """
     base = causal_lm(policy.model)
     state = {weight.names[0]: weight.shard(dtype) for weight in _weights(policy.model)}
-    partial = make_partial(directory, world.is_main)
-    world.barrier()
+    with world.together():
+        partial = make_partial(directory, world.is_main)
     files = _files(state)
     writer = HuggingFaceStorageWriter(str(partial), files, save_distributed=True, enable_consolidation=True)
     dcp.save(state, storage_writer=writer)
-    if world.is_main:
+    with world.together():
+        if not world.is_main:
+            return
         shutil.rmtree(writer.path)
         if set(files.values()) == {1}:
             (only,) = partial.glob("model-*.safetensors")
