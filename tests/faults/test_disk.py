@@ -12,7 +12,8 @@ import pytest
 from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.cli import main
-from sdar.runs.rundir import RunDir, describe_segments
+from sdar.runs.rundir import RunDir
+from sdar.runs.segments import describe_segments
 
 SMALL = [
     *("--objective", "grpo", "--train.eval-every", "0", "--rollout.tasks-per-step", "2"),

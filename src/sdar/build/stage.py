@@ -10,6 +10,7 @@ from sdar.runs.progress import Display, display
 from sdar.runs.rundir import RunDir
 from sdar.runs.trackers import Trackers
 from sdar.settings.config import to_toml
+from sdar.text.records import left_out
 from sdar.trainer.distributed import World, join
 
 
@@ -31,7 +32,7 @@ class Watcher:
     def begin(self, done: int) -> None:
         """Start the trackers, and note in the run with what it goes on."""
         if self._world.is_main:
-            self._run.begin_segment(done, to_toml(self._config), self._world.size)
+            self._run.begin_segment(done, to_toml(self._config), self._world.size, left_out())
             self._trackers = Trackers(self._config.trackers, self._run, done + 1 if done else 0)
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:

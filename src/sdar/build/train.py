@@ -21,6 +21,7 @@ from sdar.rollout.collector import Collector
 from sdar.runs.rundir import RunDir
 from sdar.settings.config import to_toml
 from sdar.skills.retrieval import retrievals
+from sdar.text.records import left_out
 from sdar.trainer.checkpoint import Checkpoints, step_of
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress, Trainer
@@ -57,9 +58,12 @@ def header(config: RunConfig, run: RunDir) -> str:
     rollout, panel = config.rollout, config.panel
     objective, env = objectives.name_of(type(config.objective)), envs.name_of(type(config.env))
     played = f"{len(panel.tasks)} tasks of panel {panel.name}" if config.eval.is_on else "no panel"
+    unused = sum(left_out().values())
+    noted = f", {unused} records left out (see segments.jsonl)" if unused else ""
     return (
         f"{run.path}: {objective} on {env}, model {config.model.path}, {config.train.steps} steps of "
-        f"{rollout.tasks_per_step} tasks x {rollout.group_size} episodes, {played}, seed {config.train.seed}"
+        f"{rollout.tasks_per_step} tasks x {rollout.group_size} episodes, {played}, "
+        f"seed {config.train.seed}{noted}"
     )
 
 

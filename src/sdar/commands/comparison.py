@@ -46,7 +46,7 @@ def compare(words: list[str], options: CompareOptions, flags: Layer) -> int:
     from sdar.evaluation.grouping import group, read_entry
     from sdar.evaluation.tables import kind_sheet, method_sheet, pair_sheet
     from sdar.runs.files import write_atomic
-    from sdar.runs.rundir import describe_segments as segments_of
+    from sdar.runs.segments import describe_segments as segments_of
 
     check_options(words, options)
     groups = group([read_entry(word, options.out) for word in words])

@@ -40,6 +40,7 @@ HOSTILE = (
 
 TAKEN = {
     "success", "reward", "turns", "tokens", "invalid", "truncated", "episodes", "entropy", "mixed_groups",
+    "overlong",
 }  # fmt: skip
 """Names of what is known of every episode, which an environment's own metrics cannot have."""
 

@@ -34,7 +34,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ from sdar.errors import CheckpointError, ConfigError, DataError
 from sdar.runs.files import explain, leaves, read_json, remove_leftovers, storing, write_atomic
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
-from sdar.settings.values import by_path
 from sdar.types import Trajectory
 
 FORMAT = 2
@@ -118,7 +116,8 @@ class RunDir:
         """One record for each process that trained, in order; of a run without them one that meta.json gives.
 
         `after` is the number of steps done before it, `started` when (UTC), `settings` all settings as
-        tables, `versions`, `commit` and `command` as in meta.json, `ranks` the number of processes.
+        tables, `versions`, `commit` and `command` as in meta.json, `ranks` the number of processes,
+        `left_out` how many records of each file were not used.
         """
         if found := _read_lines(self.segments_file):
             return found
@@ -154,10 +153,13 @@ class RunDir:
         finally:
             lock.release()
 
-    def begin_segment(self, after: int, config: str, ranks: int) -> None:
+    def begin_segment(
+        self, after: int, config: str, ranks: int, left_out: Mapping[str, int] | None = None
+    ) -> None:
         """Note that a process trains on after so many steps, with these settings, which become the run's.
 
-        What processes that were killed left unfinished is removed.
+        `left_out`: file -> how many of its records are not used. What processes that were killed left
+        unfinished is removed.
         """
         remove_leftovers(self.path)
         segment = {
@@ -165,6 +167,7 @@ class RunDir:
             "started": _now(),
             "ranks": ranks,
             "settings": tomllib.loads(config),
+            "left_out": dict(left_out or {}),
             "versions": versions(),
             "commit": commit(),
             "command": sys.argv,
@@ -258,26 +261,6 @@ class RunDir:
 
 
 # ---- reading
-
-
-def describe_segments(run: RunDir) -> list[str]:
-    """One line for each time the run was resumed: from where, when, and what was different from before."""
-    lines = []
-    segments = run.segments
-    for before, now in pairwise(segments):
-        old, new = (dict(by_path(segment["settings"])) for segment in (before, now))
-        changed = [f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if new[key] != old.get(key)]
-        for part in ("versions", "commit", "ranks"):
-            was, now_is = before.get(part), now.get(part)
-            if isinstance(was, dict) and isinstance(now_is, dict):
-                changed += [
-                    f"{key} {was.get(key)} -> {now_is[key]}" for key in now_is if now_is[key] != was.get(key)
-                ]
-            elif was != now_is and was is not None:
-                changed.append(f"{part} {was} -> {now_is}")
-        what = ", ".join(changed) or "nothing changed"
-        lines.append(f"{run.path.name} was resumed after step {now['after']} ({now['started']}): {what}")
-    return lines
 
 
 def read_metrics(run: RunDir) -> list[dict[str, float]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=BaseModel)
 
 _LOG = logging.getLogger(__name__)
+_LEFT_OUT: dict[str, int] = {}
 Numbered = tuple[int, Any]
 """A line's number, from 1, and its content: JSON as text, or the value itself."""
 
@@ -32,8 +33,7 @@ def split_lines(text: str) -> list[str]:
 def valid_records(kind: type[R], path: Path, rows: Iterable[Numbered]) -> Iterator[R]:
     """The rows of a file that are records of a kind.
 
-    Those that are not are left out; how many, and what is wrong with the first, goes to the log. Raises
-    `DataError` when none is left of some.
+    Those that are not are left out, see `leave_out`. Raises `DataError` when none is left of some.
     """
     from pydantic import ValidationError
 
@@ -50,8 +50,21 @@ def valid_records(kind: type[R], path: Path, rows: Iterable[Numbered]) -> Iterat
         yield record
     if bad and not good:
         raise DataError(f"{path} holds no record that can be used; {first}")
-    if bad:
-        _LOG.warning("%s: left out %d of %d records that cannot be used; %s", path, bad, good + bad, first)
+    leave_out(path, bad, f"left out {bad} of {good + bad} records that cannot be used; {first}")
+
+
+def leave_out(source: Path, count: int, why: str) -> None:
+    """Note that so many records of a file or directory, maybe none, are not used: `why` goes to the log."""
+    if count:
+        _LOG.warning("%s: %s", source, why)
+        _LEFT_OUT[str(source)] = count
+    else:
+        _LEFT_OUT.pop(str(source), None)
+
+
+def left_out() -> dict[str, int]:
+    """File or directory -> how many of its records are not used, of all that this process has read."""
+    return dict(sorted(_LEFT_OUT.items()))
 
 
 def _reason(error: Exception) -> str:

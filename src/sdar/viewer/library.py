@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdar.errors import DataError, SdarError
-from sdar.runs.rundir import RunDir, describe_segments
+from sdar.runs.rundir import RunDir
+from sdar.runs.segments import describe_segments
 from sdar.viewer.index import Index
 
 _IGNORED = ("name", "out")

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_cache_dir
 
-from sdar.errors import DataError
+from sdar.errors import DataError, some
+from sdar.text.records import leave_out
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Entry(NamedTuple):
@@ -66,6 +67,16 @@ def open_index(store: Path, stamp: Any, build: Callable[[], Iterable[tuple[Entry
     if index is None:
         index = _collect(build())
         _write(cached, stamp, index)
+    return index
+
+
+def check_usable(store: Path, index: Index) -> Index:
+    """The index, after the games that were left out have been noted. `DataError` where no game is left."""
+    count = len(index.faults)
+    line = f"{count} games cannot be read: {some(index.faults)}"
+    if count and not index.entries:
+        raise DataError(f"{store}: {line}")
+    leave_out(store, count, f"{line}; they are left out")
     return index
 
 

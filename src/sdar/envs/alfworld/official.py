@@ -6,7 +6,6 @@ nothing sliced.
 
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sdar.envs.alfworld.game import GameText
-from sdar.envs.alfworld.index import Entry, Index, open_index
-from sdar.envs.alfworld.problem import Kind
+from sdar.envs.alfworld.index import Entry, Index, check_usable, open_index
+from sdar.envs.alfworld.problem import Kind, check_whole
 from sdar.envs.alfworld.text import Rules
-from sdar.errors import DataError, some
+from sdar.errors import DataError
 
 GAME = "game.tw-pddl"
 DOMAINS = {
@@ -34,7 +33,6 @@ GRAMMARS = {
 }
 """`digest_grammar` of their grammars."""
 
-_LOG = logging.getLogger(__name__)
 _SINK = re.compile(r"\(\s*receptacletype\s+\S+\s+sinktype\s*\)", re.IGNORECASE)
 _TASK = re.compile(r'("rhs": "Your task is to: )((?:[^"\\]|\\.)*)(\.")')
 
@@ -49,13 +47,7 @@ def open_directory(split: Path) -> Index:
     stats = [(path, (split / path).stat()) for path in games]
     seen = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     stamp = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
-    index = open_index(split, stamp, lambda: _scan(split, games))
-    if index.faults:
-        line = f"{split}: {len(index.faults)} games cannot be read: {some(index.faults)}"
-        if not index.entries:
-            raise DataError(line)
-        _LOG.warning("%s; they are left out", line)
-    return index
+    return check_usable(split, open_index(split, stamp, lambda: _scan(split, games)))
 
 
 def read_directory_game(folder: Path, id: str) -> GameText:
@@ -106,7 +98,9 @@ def _scan(split: Path, games: Sequence[str]) -> Iterator[tuple[Entry, bytes] | s
         try:
             game = _load(split / path)
             if game.get("solvable"):
-                yield Entry(f"{split.name}/{name}/{trial}", _kind(name), _task(game["grammar"])), b""
+                entry = Entry(f"{split.name}/{name}/{trial}", _kind(name), _task(game["grammar"]))
+                check_whole(game["pddl_problem"])
+                yield entry, b""
         except DataError as error:
             yield str(error)
         except (KeyError, TypeError, ValueError) as error:

@@ -11,30 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from sdar.envs.alfworld.game import GameText
-from sdar.envs.alfworld.index import Entry, Index, open_index
-from sdar.envs.alfworld.problem import Kind
+from sdar.envs.alfworld.index import Entry, Index, check_usable, open_index
+from sdar.envs.alfworld.problem import Kind, check_whole
 from sdar.envs.alfworld.text import Rules
 from sdar.errors import DataError
 
 SUFFIX = ".jsonl.xz"
-_PROBLEM = b', "pddl_problem": '
 
 
 def open_pack(path: Path) -> Index:
     """The index of a pack.
 
     Raises:
-        DataError: The file is damaged or not a pack.
+        DataError: The file is damaged, or no line of it is a game.
     """
     stat = path.stat()
-    return open_index(path, [stat.st_size, stat.st_mtime_ns], lambda: _scan(path))
+    return check_usable(path, open_index(path, [stat.st_size, stat.st_mtime_ns], lambda: _scan(path)))
 
 
 def read_pack_line(line: bytes) -> GameText:
-    """The game of one line of a pack."""
+    """The game of one line of a pack. Raises errors of JSON, look-up and type for any other line."""
     row = json.loads(line)
     rules = Rules(row.get("rules", Rules.V2_1_1))
-    return GameText(row["id"], Kind(row["task_type"]), row["task"], row["pddl_problem"], rules)
+    texts = [row[name] for name in ("id", "task", "pddl_problem")]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("id, task and pddl_problem must be texts")
+    name, task, problem = texts
+    return GameText(name, Kind(row["task_type"]), task, problem, rules)
 
 
 def write_pack(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -47,14 +50,16 @@ def write_pack(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def _scan(path: Path) -> Iterator[tuple[Entry, bytes]]:
+def _scan(path: Path) -> Iterator[tuple[Entry, bytes] | str]:
     number = 0
     try:
         with lzma.open(path) as lines:
-            for line in lines:
-                number += 1
-                head, last, _ = line.partition(_PROBLEM)  # the problem is long: unread where it comes last
-                row = json.loads(head + b"}" if last else line)
-                yield Entry(row["id"], Kind(row["task_type"]).value, row["task"]), line
-    except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a pack of ALFWorld games (game {number}: {error!r})") from None
+            for number, line in enumerate(lines, 1):
+                try:
+                    game = read_pack_line(line)
+                    check_whole(game.problem)
+                    yield Entry(game.id, game.kind.value, game.task), line
+                except (AttributeError, ValueError, KeyError, TypeError, RecursionError) as error:
+                    yield f"game {number}: {error!r}"
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{path} is not a pack of ALFWorld games (game {number + 1}: {error!r})") from None

@@ -6,6 +6,7 @@ from sdar.envs.search_qa.prompts import ANSWER, SEARCH, Parser, Shower
 from sdar.envs.search_qa.questions import Question
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever
 from sdar.envs.search_qa.scoring import exact_match, f1, normalize
+from sdar.text.unicode import well_formed
 from sdar.types import Observation, Step, Task
 
 FAILED = "<information>The search failed. Try again, or answer with what you know.</information>"
@@ -93,11 +94,6 @@ class SearchQAEnv:
 
     def _observe(self, text: str) -> Observation:
         return Observation(text, self._question.text)
-
-
-def well_formed(query: str) -> str:
-    """The query as retrievers get it: without characters that cannot be sent."""
-    return query.encode(errors="replace").decode()
 
 
 def _measured(**metrics: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from sdar.envs.search_qa.retrieval import Passage, RetrievalError, Retriever, RetrieverConfig, retrievers
 from sdar.errors import ConfigError
 from sdar.settings.values import check_choices, check_least
+from sdar.text.unicode import well_formed
 
 _LONGEST_PAUSE = 30.0
 _AGAIN = (408, 425, 429)
@@ -149,9 +150,4 @@ def _passage(hit: Any) -> Passage:
         raise ValueError("`id` must be a text or a whole number")
     if isinstance(score, bool) or not isinstance(score, int | float) or not -_FINITE <= score <= _FINITE:
         raise ValueError("`score` must be a finite number")
-    return Passage(str(name), _readable(contents), float(score))
-
-
-def _readable(text: str) -> str:
-    """The text with a question mark for halves of characters, which no tokenizer takes."""
-    return text.encode("utf-8", "replace").decode()
+    return Passage(str(name), well_formed(contents), float(score))

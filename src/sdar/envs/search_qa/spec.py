@@ -14,7 +14,7 @@ import sdar.envs.search_qa.http  # noqa: F401 - both register their retriever
 from sdar.envs.base import Env, EnvSpec, Expert, Panel, Prompts, PromptSet, Size, envs
 from sdar.envs.prompt_files import kept_prompts, settle_prompt
 from sdar.envs.search_qa.bm25 import BM25Config
-from sdar.envs.search_qa.env import SearchQAEnv, well_formed
+from sdar.envs.search_qa.env import SearchQAEnv
 from sdar.envs.search_qa.experts import Guesser, Solver
 from sdar.envs.search_qa.generated import SPLITS, Recipe, generated_tasks
 from sdar.envs.search_qa.passages import find_corpus
@@ -43,6 +43,7 @@ from sdar.envs.search_qa.retrieval import (
 )
 from sdar.errors import ConfigError, DataError, suggest
 from sdar.settings.values import check_choices, check_least
+from sdar.text.unicode import well_formed
 from sdar.types import Task
 
 

@@ -9,7 +9,6 @@ A data directory holds
 """
 
 import json
-import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar.envs.webshop.nouns import NOUN_TABLE, guess_nouns
 from sdar.errors import DataError, some
+from sdar.text.records import leave_out
 from sdar.text.unicode import well_formed
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ NO_ATTRIBUTES = ("DUMMY_ATTR",)
 """Attributes of a product that the second file does not know."""
 
 _LONG = 500
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +137,7 @@ def open_catalogue(directory: Path, limit: int = 0) -> Catalogue:
     if not products:
         why = left_out[0] if left_out else "there is no product in them"
         raise DataError(f"{directory} does not hold WebShop's product files: {why}")
-    if left_out:
-        _LOG.warning("%s: %d products cannot be used: %s", directory, len(left_out), some(left_out))
+    leave_out(directory, len(left_out), f"{len(left_out)} products cannot be used: {some(left_out)}")
     return Catalogue(products)
 
 

@@ -14,10 +14,12 @@ from sdar.envs.alfworld.engine import Rules
 from sdar.envs.alfworld.games import open_games, splits
 from sdar.envs.alfworld.problem import Kind
 from sdar.errors import DataError
+from sdar.text.records import left_out
 
 KITCHEN = (Path(__file__).parent / "kitchen.pddl").read_text()
 DOMAIN = "(define (domain alfred) ; any domain\n)"
 GRAMMAR = '{"task": [{"rhs": "Your task is to: UNKNOWN GOAL."}]}'
+CUT = json.dumps({"solvable": True, "grammar": GRAMMAR, "pddl_problem": KITCHEN[:900]})
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +181,7 @@ def test_the_official_layout_is_filtered_as_officially(tmp_path: Path, folder: s
         ('{"solvable": true}', "is not an ALFWorld game: KeyError('grammar')"),
         ('{"solvable": true, "grammar": "x"}', "the grammar has no goal sentence"),
         ('{"solvable": true, "grammar": 3}', "is not an ALFWorld game: TypeError"),
+        (CUT, "is not an ALFWorld game: ValueError('its problem text was cut short')"),
     ],
 )
 def test_a_broken_game_is_left_out_and_named_each_time(
@@ -201,6 +204,28 @@ def test_a_broken_game_is_left_out_and_named_each_time(
         (put / f"trial_{number}/game.tw-pddl").unlink()
     with pytest.raises(DataError, match=r"1 games cannot be read: .*trial_2"):
         open_games(tmp_path, "train")
+
+
+def test_a_broken_line_of_a_pack_is_left_out_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = row(3, pddl_problem=KITCHEN[: len(KITCHEN) // 2])
+    rows = [row(1), row(2, pddl_problem=None), cut, {"id": "x"}, [], row(4)]
+    lines = [*map(json.dumps, rows), '{"id": "cut', ""]
+    pack = tmp_path / "train.jsonl.xz"
+    pack.write_bytes(lzma.compress("\n".join(lines).encode()))
+    for _ in range(2):  # read, and from the cache
+        games = open_games(tmp_path, "train")
+        assert [game.id.rpartition("/")[2] for game in games] == ["trial_1", "trial_4"]
+        assert all(game.game().names for game in games)
+    first, second = caplog.messages
+    assert first == second
+    assert first.startswith(f"{pack}: 5 games cannot be read: game 2: TypeError(")
+    assert "game 3: ValueError('its problem text was cut short')" in first
+    assert left_out()[str(pack)] == 5
+    write(pack, [row(1)])
+    open_games(tmp_path, "train")
+    assert str(pack) not in left_out()
 
 
 @pytest.mark.usefixtures("known_release")
