@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdar.commands.base import configure, say
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, suggest
 from sdar.settings.config import FLAGS, Layer
 from sdar.settings.shipped import find_file
 
@@ -15,6 +15,9 @@ class StudyOptions:
 
     jobs: int = 1
     """Runs at a time; each is a process with one thread."""
+    executor: str = "local"
+    """Where runs work: local is this machine; ray is the cluster of RAY_ADDRESS, whose machines must all see
+    the directories (`pip install 'sdar[ray]'`)."""
     model: Path | None = None
     """Directory of the model that all runs start from; default: the study's, or else the embedded one."""
     runs: Path = Path("runs/study")
@@ -37,10 +40,14 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
     from sdar.recipe import name_plugins
     from sdar.study.plan import flags as as_flags
     from sdar.study.plan import read_plan
+    from sdar.study.processes import EXECUTORS
     from sdar.study.run import Runner, hours_left, missing, starting_model
 
     if len(words) != 1:
         raise ConfigError("usage: sdar study FILE.toml")
+    if options.executor not in EXECUTORS:
+        advice = suggest(options.executor, EXECUTORS)
+        raise ConfigError(f"--executor: unknown executor '{options.executor}': {advice}")
     plan = read_plan(find_file(words[0]))
     for run in plan.runs:
         own = Layer(f"{plan.file}: {run.name}", run.settings)
@@ -59,8 +66,10 @@ def study(words: list[str], options: StudyOptions, flags: Layer) -> int:
     if not todo:
         say(f"all {len(plan.runs)} runs are done: {plan.results}")
         return 0
-    place = options.runs / plan.file.stem
+    execute = EXECUTORS[options.executor]()
+    place = options.runs.absolute() / plan.file.stem
     model = starting_model(plan, options.model, place)
-    failed = Runner(plan=plan, model=model, runs=place, jobs=options.jobs, tell=say).run()
+    runner = Runner(plan=plan, model=model, runs=place, jobs=options.jobs, tell=say, execute=execute)
+    failed = runner.run()
     say(f"{failed} runs failed" if failed else str(plan.results))
     return 1 if failed else 0

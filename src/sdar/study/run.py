@@ -1,19 +1,17 @@
 """Does the runs of a study that have no result yet, several at a time. No torch.
 
-A run is a process of its own, `python -m sdar train`, in a directory of its own. One that was interrupted
-goes on from its checkpoint; one that fails leaves a result that says why, and is tried again the next time.
-The process holds the lock of its run, so several runners, or one that was killed and started again, can work
-side by side.
+A run is a process of its own, `python -m sdar train`, in a directory of its own, here or on a cluster. One
+that was interrupted goes on from its checkpoint; one that fails leaves a result that says why, and is tried
+again the next time. The process holds the lock of its run, so several runners, or one that was killed and
+started again, can work side by side; on a cluster the runner holds it.
 """
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,10 +20,10 @@ from typing import Any
 from sdar.errors import DataError
 from sdar.runs.rundir import RunDir
 from sdar.study.plan import Plan, Planned, flags
+from sdar.study.processes import SDAR, Executor, Process, Start, local, one_thread
 from sdar.study.result import is_complete, provenance, read_results, summarise, write_result
 from sdar.trainer.interrupt import graceful
 
-SDAR = (sys.executable, "-m", "sdar")
 PAUSE = 0.2
 """Seconds between two looks at the running processes."""
 
@@ -47,11 +45,6 @@ def hours_left(plan: Plan, jobs: int) -> float | None:
     done = [result for result in read_results(plan.results).values() if result["status"] == "done"]
     seconds = [sum(result["seconds"].values()) for result in done]
     return len(missing(plan)) * median(seconds) / jobs / 3600 if seconds else None
-
-
-def one_thread() -> dict[str, str]:
-    """The environment of every process."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def starting_model(plan: Plan, given: Path | None, runs: Path) -> Path:
@@ -82,7 +75,7 @@ class Job:
 
     planned: Planned
     run: RunDir
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
     lock: int
 
@@ -99,6 +92,8 @@ class Runner:
     jobs: int = 1
     """Processes at a time, each with one thread."""
     tell: Tell
+    execute: Executor = local
+    """Where the processes work."""
 
     def run(self) -> int:
         """Do all runs without a result; how many failed. Ctrl-C lets each save its state, then stops."""
@@ -146,25 +141,9 @@ class Runner:
             os.close(lock)
             return None
         run, log = RunDir(self.runs / name), self.runs / f"{name}.log"
-        if not (run.path / "meta.json").is_file():
-            shutil.rmtree(run.path, ignore_errors=True)
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                self.command(planned, run),
-                stdout=out,
-                stderr=out,
-                env=one_thread(),
-                pass_fds=[lock],
-                start_new_session=True,
-            )
-        return Job(planned, run, process, log, lock)
-
-    def command(self, planned: Planned, run: RunDir) -> Sequence[str]:
-        """The command line of a run."""
-        if run.path.exists():
-            return [*SDAR, "train", "--resume", str(run.path)]
-        place = ["--name", run.path.name, "--out", str(self.runs), "--model.path", str(self.model)]
-        return [*SDAR, "train", *place, *flags(planned.settings)]
+        place = ["--name", name, "--out", str(self.runs), "--model.path", str(self.model.absolute())]
+        words = ["train", *place, *flags(planned.settings)]
+        return Job(planned, run, self.execute(Start(run.path, words, log), lock), log, lock)
 
     def finish(self, job: Job, source: Mapping[str, Any]) -> str:
         """Write the result of a process that has ended, unless it was stopped; done, failed or stopped."""
