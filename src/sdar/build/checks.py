@@ -9,6 +9,7 @@ from sdar.envs.prompting import FileFrame
 from sdar.errors import ConfigError, suggest
 from sdar.model.settings import EMBEDDED, EmbeddedConfig, find_model
 from sdar.objectives.base import PolicyGradient, Stream, objectives
+from sdar.plan.gpus import check_gpus
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
 from sdar.runs.files import check_writable
@@ -28,6 +29,7 @@ def check(config: RunConfig) -> None:
         find_model(config.model.path)
     elif config.warm_start.from_:
         find_model(config.warm_start.from_)
+    check_gpus(config)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)
     if not len(tasks):
