@@ -101,6 +101,11 @@ class Budget:
         """Whole gradients of so many parameters, as computed and as they are added up over ranks."""
         return 0 if self.config.model.lora_rank else (self.width + MASTER) * parameters
 
+    def bucket(self) -> float:
+        """What travels to the engine at one time, and the tensor behind it; of adapters, they alone."""
+        largest = 0 if self.config.model.lora_rank else MASTER * self.shape.embedding
+        return max(BUCKET, largest) + largest
+
     def layer_activations(self) -> float:
         """Bytes that a layer keeps for its backward pass, for each token.
 
@@ -199,11 +204,7 @@ def phases(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> di
             **budget.update(update, scored),
             **({"likeliest tokens": top + 3 * budget.likeliest(scored)} if top else {}),
         },
-        "sync": {
-            **learnt,
-            "engine": budget.engine(),
-            "gathered": max(BUCKET, MASTER * budget.shape.embedding) + MASTER * budget.shape.embedding,
-        },
+        "sync": {**learnt, "engine": budget.engine(), "gathered": budget.bucket()},
     }
 
 

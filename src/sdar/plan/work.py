@@ -53,8 +53,10 @@ def work(budget: Budget, load: Load, assumed: Assumed) -> dict[str, Work]:
     done["read prompts"] = Work(tokens=read, flops=flops, seconds=flops / ranks / speed)
     done["generate"] = generate(budget, load, assumed)
     for name, length in passes_of(budget, load).items():
-        tokens = load.samples * length
+        tokens = load.samples * typical.sample
         packs = -(-tokens // config.optim.micro_tokens // ranks) or 1
+        # What a teacher is told stands before everything else: a pack computes it once.
+        tokens += packs * ranks * (length - typical.sample)
         compute(name, tokens, forward_flops(budget, tokens, length, chosen), 1, packs)
     tokens = load.samples * typical.sample
     forward = forward_flops(budget, tokens, typical.sample, chosen)

@@ -25,7 +25,8 @@ def test_tokens_and_flops_are_those_of_the_settings() -> None:
     assert done["read prompts"].tokens == turns * 500
     assert done["generate"].tokens == turns * 100
     assert done["score old"].tokens == done["score reference"].tokens == done["update"].tokens == turns * 600
-    assert done["score teacher (skills)"].tokens == turns * (600 + 1046)
+    packs = turns * 600 // 8 // 8192 + 1
+    assert done["score teacher (skills)"].tokens == turns * 600 + 8 * packs * 1046
     # Two for each parameter of a layer and token, causal attention, the output layer for answers.
     layers, attention = 2 * 1_409_408_000, 2 * 28 * 2048 * 600
     assert done["score old"].flops == turns * (600 * (layers + attention) + 100 * 2 * 151_936 * 2048)
