@@ -7,6 +7,8 @@ model's forward says what to do with them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from sdar.errors import ConfigError
-from sdar.rollout.engines.cache import RaggedCache, Row
+from sdar.rollout.engines.cache import RaggedCache, Row, Slab
 
 ATTENTION = "sdar_ragged"
 
@@ -23,82 +25,116 @@ ATTENTION = "sdar_ragged"
 class Step:
     """One forward pass: `counts[i]` new tokens follow what the cache holds of `rows[i]`.
 
-    Rows with one new token, which stand first, are attended to in one call for all; the others row by row,
-    which costs a call each and wastes nothing on padding.
+    Rows with one new token, which stand first, slab by slab, are attended to in one call for each slab; the
+    others row by row, which costs a call each and wastes nothing on padding.
     """
 
     def __init__(self, cache: RaggedCache, rows: Sequence[Row], counts: Sequence[int], like: Tensor) -> None:
         """`like` has the model's device and dtype."""
-        self.cache = cache
-        places = [row.place for row in rows]
         spans = [(len(row.tokens), len(row.tokens) + n) for row, n in zip(rows, counts, strict=True)]
-        cache.reserve(max(end for _, end in spans))
+        slabs = [cache.reserve(row, end) for row, (_, end) in zip(rows, spans, strict=True)]
         positions = [i for start, end in spans for i in range(start, end)]
-        repeated = [place for place, n in zip(places, counts, strict=True) for _ in range(n)]
-        self.place_N, self.position_N = torch.tensor([repeated, positions], device=like.device)
-        self.singles = next((i for i, n in enumerate(counts) if n > 1), len(counts))
-        if self.singles:
-            self._prepare_singles(places[: self.singles], like)
-        self._longer = [
-            (place, start, end, _suffix_mask(start, end, like))
-            for place, (start, end) in zip(places[self.singles :], spans[self.singles :], strict=True)
-        ]
+        self.position_N = torch.tensor(positions, device=like.device)
+        singles = next((i for i, n in enumerate(counts) if n > 1), len(counts))
+        self._parts: list[_Singles | _Longer] = []
+        first = 0
+        for slab, group in groupby(slabs[:singles]):
+            last = first + len(list(group))
+            places = [row.place for row in rows[first:last]]
+            self._parts.append(_Singles(slab, first, places, self.position_N[first:last], like))
+            first = last
+        for slab, row, (start, end) in zip(slabs, rows, spans, strict=True):
+            if end - start > 1:
+                self._parts.append(
+                    _Longer(slab, first, row.place, start, end, _suffix_mask(start, end, like))
+                )
+                first += end - start
 
-    def _prepare_singles(self, places: Sequence[int], like: Tensor) -> None:
+    def attend(self, layer: int, q_NHD: Tensor, k_NHD: Tensor, v_NHD: Tensor, scale: float) -> Tensor:
+        """Keep keys and values of the new tokens; their attention output (N, H, D)."""
+        outputs = []
+        for part in self._parts:
+            new = slice(part.first, part.last)
+            keys, values = part.slab.layer(layer, k_NHD)
+            part.write(keys, k_NHD[new])
+            part.write(values, v_NHD[new])
+            outputs.append(part.attend(q_NHD[new], keys, values, scale))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+class _Singles:
+    """The rows of a slab that have one new token each."""
+
+    def __init__(
+        self, slab: Slab, first: int, places: Sequence[int], position_S: Tensor, like: Tensor
+    ) -> None:
         """Make the mask, which all layers share."""
+        self.slab, self.first, self.last = slab, first, first + len(places)
+        self._place_S = torch.tensor(places, device=like.device)
+        self._position_S = position_S
         self._front = max(places) + 1
         self._whole = list(places) == list(range(self._front))
-        place_S, position_S = self.place_N[: self.singles], self.position_N[: self.singles]
         self._width = int(position_S.max()) + 1
         last = position_S.new_zeros(self._front)
-        last[place_S] = position_S
+        last[self._place_S] = position_S
         hidden = torch.arange(self._width, device=like.device) > last[:, None]
         self._mask = like.new_zeros(hidden.shape).masked_fill_(hidden, float("-inf"))[:, None, None]
 
-    def attend(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        """Attention output (N, H, D) of the new tokens, whose keys and values are already in the cache."""
-        parts = []
-        if self.singles:
-            parts.append(self._attend_singles(q_NHD[: self.singles], keys, values, scale))
-        if self._longer:
-            parts.append(self._attend_longer(q_NHD[self.singles :], keys, values, scale))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+    def write(self, kept: Tensor, new_SHD: Tensor) -> None:
+        """Keep what is new in the keys or values of the slab."""
+        kept[self._place_S, :, self._position_S] = new_SHD
 
-    def _attend_longer(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-        out = torch.empty_like(q_NHD)
-        first = 0
-        for place, start, end, mask in self._longer:
-            last = first + end - start
-            row = scaled_dot_product_attention(
-                q_NHD[None, first:last].transpose(1, 2),
-                keys[place, None, :, :end],
-                values[place, None, :, :end],
-                attn_mask=mask,
-                is_causal=start == 0,
-                scale=scale,
-                enable_gqa=True,
-            )
-            out[first:last] = row[0].transpose(0, 1)
-            first = last
-        return out
-
-    def _attend_singles(self, q_NHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    def attend(self, q_SHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         """Query heads that share keys are laid out as queries of one head."""
-        shape = (self._front, keys.shape[1], -1, q_NHD.shape[-1])
+        shape = (self._front, keys.shape[1], -1, q_SHD.shape[-1])
         if self._whole:
-            q = q_NHD
+            q = q_SHD
         else:
-            q = q_NHD.new_zeros(self._front, *q_NHD.shape[1:])
-            q[self.place_N[: self.singles]] = q_NHD
+            q = q_SHD.new_zeros(self._front, *q_SHD.shape[1:])
+            q[self._place_S] = q_SHD
         out = scaled_dot_product_attention(
             q.reshape(shape),
             keys[: self._front, :, : self._width],
             values[: self._front, :, : self._width],
-            attn_mask=self._mask.expand(-1, keys.shape[1], q_NHD.shape[1] // keys.shape[1], -1),
+            attn_mask=self._mask.expand(-1, keys.shape[1], q_SHD.shape[1] // keys.shape[1], -1),
             scale=scale,
         )
-        out = out.reshape(self._front, *q_NHD.shape[1:])
-        return out if self._whole else out[self.place_N[: self.singles]]
+        out = out.reshape(self._front, *q_SHD.shape[1:])
+        return out if self._whole else out[self._place_S]
+
+
+@dataclass
+class _Longer:
+    """A row with several new tokens, from `start` to before `end`."""
+
+    slab: Slab
+    first: int
+    place: int
+    start: int
+    end: int
+    mask: Tensor | None
+
+    @property
+    def last(self) -> int:
+        """Where its new tokens end in the line."""
+        return self.first + self.end - self.start
+
+    def write(self, kept: Tensor, new_nHD: Tensor) -> None:
+        """Keep what is new in the keys or values of the slab."""
+        kept[self.place, :, self.start : self.end] = new_nHD.transpose(0, 1)
+
+    def attend(self, q_nHD: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Attention of this row alone."""
+        row = scaled_dot_product_attention(
+            q_nHD[None].transpose(1, 2),
+            keys[self.place, None, :, : self.end],
+            values[self.place, None, :, : self.end],
+            attn_mask=self.mask,
+            is_causal=self.start == 0,
+            scale=scale,
+            enable_gqa=True,
+        )
+        return row[0].transpose(0, 1)
 
 
 def _suffix_mask(start: int, end: int, like: Tensor) -> Tensor | None:
@@ -125,10 +161,8 @@ def _attention(
         if unused.get(option) is not None:
             raise ConfigError(f"the hf engine does not support models with {option} attention")
     layer: Any = module.layer_idx
-    keys, values = ragged.cache.write(
-        layer, key[0].transpose(0, 1), value[0].transpose(0, 1), ragged.place_N, ragged.position_N
-    )
-    return ragged.attend(query[0].transpose(0, 1), keys, values, scaling)[None], None
+    q_NHD, k_NHD, v_NHD = (x[0].transpose(0, 1) for x in (query, key, value))
+    return ragged.attend(layer, q_NHD, k_NHD, v_NHD, scaling)[None], None
 
 
 AttentionInterface.register(ATTENTION, _attention)

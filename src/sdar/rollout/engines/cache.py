@@ -1,7 +1,9 @@
 """Keys and values of many sequences of different lengths, kept between calls.
 
-A sequence lives in a `Row`. The rows that generate are kept near the front of the cache, so that attention
-reads a plain view `keys[:rows, :, :width]` and the cache is never gathered.
+A sequence lives in a `Row`. Rows of about the same length share a `Slab`, so that none pays for the longest of
+all: its room is less than twice what it needs, or `FIRST_ROOM`. A row that outgrows its slab moves to the
+next. The rows that generate are kept near the front of their slab, so that attention reads a plain view
+`keys[:rows, :, :width]` and the cache is never gathered.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -9,82 +11,52 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-_LENGTH_STEP = 64
+FIRST_ROOM = 256
+"""Tokens that rows of the first slab have room for; those of each further one have twice as much."""
 
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One sequence: the keys and values of `tokens` lie at index `place` of the cache's first axis."""
+    """One sequence: the keys and values of `tokens` lie at index `place` of the first axis of its slab."""
 
-    place: int
     session: Hashable | None = None
-    busy: bool = False
+    busy: bool = True
     """Whether something generates in it; then nobody else can have it."""
     tokens: list[int] = field(default_factory=list)
+    slab: "Slab | None" = None
+    place: int = -1
 
 
-class RaggedCache:
-    """At most `max_rows` rows; each layer has keys and values of shape (rows, heads, length, head dim)."""
+class Slab:
+    """Rows with room for `room` tokens; each layer has keys and values of (rows, heads, room, head dim)."""
 
-    def __init__(self, max_rows: int) -> None:
-        self.max_rows = max_rows
-        self._rows: list[Row] = []
-        self._sessions: dict[Hashable, Row] = {}
+    def __init__(self, room: int, max_rows: int) -> None:
+        self.room, self.max_rows = room, max_rows
+        self._rows: list[Row | None] = []
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self._shape = (0, 0)
+        self._size = 0
 
-    def clear(self) -> None:
-        """Forget every row and free the memory."""
-        self._rows, self._sessions, self._layers, self._shape = [], {}, {}, (0, 0)
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row is in it."""
+        return not self._rows
 
-    def open(self, session: Hashable | None) -> Row | None:
-        """The row of a session, or an empty one, now busy; None when all rows are.
+    def add(self, row: Row) -> None:
+        """Give `row` a place. Grows by half, so that copies stay rare."""
+        free = next((place for place, owner in enumerate(self._rows) if owner is None), len(self._rows))
+        self._rows[free : free + 1] = [row]
+        row.slab, row.place = self, free
+        if free >= self._size:
+            self._size = max(free + 1, min(self.max_rows, self._size + self._size // 2))
+            for number, (keys, values) in self._layers.items():
+                self._layers[number] = (_grown(keys, self._size), _grown(values, self._size))
 
-        When `max_rows` is reached, a session that is not busy makes room.
-        """
-        row = self._sessions.get(session) if session is not None else None
-        if row is None:
-            row = self._free()
-            if row is None:
-                return None
-            row.session = session
-            if session is not None:
-                self._sessions[session] = row
-        row.busy = True
-        return row
-
-    def _free(self) -> Row | None:
-        idle = [row for row in self._rows if not row.busy]
-        unused = next((row for row in idle if row.session is None), None)
-        if unused is None and len(self._rows) < self.max_rows:
-            self._rows.append(Row(len(self._rows)))
-            return self._rows[-1]
-        row = unused or next(iter(idle), None)
-        if row is not None:
-            self._empty(row)
-        return row
-
-    def _empty(self, row: Row) -> None:
-        self._sessions.pop(row.session, None)
-        row.session, row.tokens = None, []
-
-    def release(self, sessions: Iterable[Hashable]) -> None:
-        """Empty the rows of these sessions; unknown ones are ignored. The last one to go frees the memory."""
-        for session in sessions:
-            if session in self._sessions:
-                self._empty(self._sessions[session])
-        self._trim()
-
-    def close(self, row: Row) -> None:
-        """Nothing generates in `row` any more; it is kept for its session, if it has one."""
-        row.busy = False
-        if row.session is None:
-            self._empty(row)
-            self._trim()
-
-    def _trim(self) -> None:
-        if not self._sessions and not any(row.busy for row in self._rows):
-            self.clear()
+    def remove(self, row: Row) -> None:
+        """Take the place of `row` back."""
+        self._rows[row.place] = None
+        row.slab, row.place = None, -1
+        while self._rows and self._rows[-1] is None:
+            self._rows.pop()
 
     def front(self, rows: Sequence[Row]) -> None:
         """Bring `rows` to the places 0 ... len(rows) - 1; those that are there already stay."""
@@ -92,56 +64,134 @@ class RaggedCache:
         targets = iter([place for place in range(len(rows)) if place not in inside])
         for row in rows:
             if row.place >= len(rows):
-                self._swap(row, self._rows[next(targets)])
+                self._swap(row, next(targets))
 
-    def _swap(self, one: Row, two: Row) -> None:
-        length = max(len(one.tokens), len(two.tokens))
-        for kept in self._tensors():
-            first, second = kept[one.place, :, :length], kept[two.place, :, :length]
-            saved = second.clone() if two.tokens else None
+    def _swap(self, row: Row, target: int) -> None:
+        other, place = self._rows[target], row.place
+        length = max(len(row.tokens), len(other.tokens) if other else 0)
+        for kept in self.tensors():
+            first, second = kept[place, :, :length], kept[target, :, :length]
+            saved = second.clone() if other else None
             second.copy_(first)
             if saved is not None:
                 first.copy_(saved)
-        one.place, two.place = two.place, one.place
-        self._rows[one.place], self._rows[two.place] = one, two
+        self._rows[place], self._rows[target] = other, row
+        row.place = target
+        if other:
+            other.place = place
 
-    def copy(self, source: Row, target: Row) -> None:
-        """Fill `target` with what `source` holds."""
-        target.tokens = list(source.tokens)
-        length = len(source.tokens)
-        for kept in self._tensors():
-            kept[target.place, :, :length] = kept[source.place, :, :length]
-
-    def reserve(self, length: int) -> None:
-        """Make room for `length` tokens in every row. Grows by half, so that copies stay rare."""
-        rows, room = self._shape
-        if length > room:
-            room = -(-max(length, room + room // 2) // _LENGTH_STEP) * _LENGTH_STEP
-        if len(self._rows) > rows:
-            rows = max(len(self._rows), min(self.max_rows, rows + rows // 2))
-        if (rows, room) != self._shape:
-            self._shape = (rows, room)
-            for layer, (keys, values) in self._layers.items():
-                self._layers[layer] = (_grown(keys, *self._shape), _grown(values, *self._shape))
-
-    def write(
-        self, layer: int, keys_NHD: Tensor, values_NHD: Tensor, place_N: Tensor, position_N: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Store keys and values of N tokens; returns all that the layer holds."""
-        if layer not in self._layers:
-            shape = (self._shape[0], keys_NHD.shape[1], self._shape[1], keys_NHD.shape[2])
+    def layer(self, number: int, like_NHD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer, made where they are missing, for heads and dtype of `like_NHD`."""
+        if number not in self._layers:
+            shape = (self._size, like_NHD.shape[1], self.room, like_NHD.shape[2])
             # Zeros, because attention multiplies what it masks by 0 and garbage may be NaN.
-            self._layers[layer] = (keys_NHD.new_zeros(shape), values_NHD.new_zeros(shape))
-        keys, values = self._layers[layer]
-        keys[place_N, :, position_N] = keys_NHD
-        values[place_N, :, position_N] = values_NHD
-        return keys, values
+            self._layers[number] = (like_NHD.new_zeros(shape), like_NHD.new_zeros(shape))
+        return self._layers[number]
 
-    def _tensors(self) -> Iterable[Tensor]:
+    def fill(self, row: Row, source: "Slab", place: int, length: int) -> None:
+        """Give `row` the first tokens of what is at `place` of `source`."""
+        for number, kept in source._layers.items():
+            like = kept[0][0].transpose(0, 1)
+            for mine, theirs in zip(self.layer(number, like), kept, strict=True):
+                mine[row.place, :, :length] = theirs[place, :, :length]
+
+    def tensors(self) -> Iterable[Tensor]:
+        """All keys and values."""
         return (kept for pair in self._layers.values() for kept in pair)
 
 
-def _grown(old: Tensor, rows: int, room: int) -> Tensor:
-    new = old.new_zeros(rows, old.shape[1], room, old.shape[3])
-    new[: old.shape[0], :, : old.shape[2]] = old
+class RaggedCache:
+    """At most `max_rows` rows, in slabs."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self._rows: dict[int, Row] = {}
+        self._sessions: dict[Hashable, Row] = {}
+        self._slabs: dict[int, Slab] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all keys and values."""
+        return sum(kept.nbytes for slab in self._slabs.values() for kept in slab.tensors())
+
+    def clear(self) -> None:
+        """Forget every row and free the memory."""
+        self._rows, self._sessions, self._slabs = {}, {}, {}
+
+    def open(self, session: Hashable | None) -> Row | None:
+        """The row of a session, or an empty one, now busy; None when all rows are.
+
+        When `max_rows` is reached, a session that is not busy makes room.
+        """
+        row = self._sessions.get(session) if session is not None else None
+        if row is not None:
+            row.busy = True
+            return row
+        if len(self._rows) == self.max_rows:
+            idle = next((row for row in self._rows.values() if not row.busy), None)
+            if idle is None:
+                return None
+            self._remove(idle)
+        row = Row(session)
+        self._rows[id(row)] = row
+        if session is not None:
+            self._sessions[session] = row
+        return row
+
+    def release(self, sessions: Iterable[Hashable]) -> None:
+        """Forget these sessions; unknown ones are ignored. The last one to go frees the memory."""
+        for session in sessions:
+            if session in self._sessions:
+                self._remove(self._sessions[session])
+        self._trim()
+
+    def close(self, row: Row) -> None:
+        """Nothing generates in `row` any more; it is kept for its session, if it has one."""
+        row.busy = False
+        if row.session is None:
+            self._remove(row)
+            self._trim()
+
+    def _remove(self, row: Row) -> None:
+        self._sessions.pop(row.session, None)
+        self._rows.pop(id(row), None)
+        self._leave(row)
+
+    def _trim(self) -> None:
+        if not self._rows:
+            self.clear()
+
+    def _leave(self, row: Row) -> None:
+        slab = row.slab
+        if slab is not None:
+            slab.remove(row)
+            if slab.is_empty and len(self._slabs) > 1:
+                self._slabs.pop(slab.room, None)
+
+    def reserve(self, row: Row, length: int) -> Slab:
+        """Make room for `length` tokens in `row`; the slab that it is in then."""
+        old, place = row.slab, row.place
+        if old is not None and length <= old.room:
+            return old
+        room = FIRST_ROOM
+        while room < length:
+            room *= 2
+        slab = self._slabs.setdefault(room, Slab(room, self.max_rows))
+        self._leave(row)
+        slab.add(row)
+        if old is not None:
+            slab.fill(row, old, place, len(row.tokens))
+        return slab
+
+    def copy(self, source: Row, target: Row) -> None:
+        """Fill `target` with what `source` holds."""
+        length = len(source.tokens)
+        assert source.slab is not None
+        self.reserve(target, length).fill(target, source.slab, source.place, length)
+        target.tokens = list(source.tokens)
+
+
+def _grown(old: Tensor, rows: int) -> Tensor:
+    new = old.new_zeros(rows, *old.shape[1:])
+    new[: old.shape[0]] = old
     return new

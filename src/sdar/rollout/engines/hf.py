@@ -13,14 +13,14 @@ from sdar.model.load import load_model
 from sdar.model.settings import ModelConfig
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
 from sdar.rollout.engines.attention import ATTENTION, Step
-from sdar.rollout.engines.cache import RaggedCache, Row
+from sdar.rollout.engines.cache import RaggedCache, Row, Slab
 from sdar.rollout.engines.sampling import draw, uniforms
 from sdar.rollout.engines.settings import HF, EngineParts
 from sdar.rollout.engines.weights import fitting
 from sdar.types import Completion, StopReason
 
 _SPARSE = 1.5
-"""Places up to the last row that generates, for each of them, from which on rows are moved together."""
+"""Places of a slab up to the last row that generates, for each of them, from which on rows are moved."""
 
 
 @dataclass(eq=False, slots=True)
@@ -189,10 +189,15 @@ class HFEngine(Engine):
     def _choose(self) -> tuple[list[_Draft], list[tuple[_Draft, int]]]:
         """What to read now, single tokens first, and the drafts that equal one of these, with its number."""
         single = [draft for draft in self._live if len(draft.new) == 1]
-        last = max((draft.row.place for draft in single), default=-1)
-        if last + 1 >= _SPARSE * len(single) and single:
-            self._cache.front([draft.row for draft in single])
-        single.sort(key=lambda draft: draft.row.place)
+        slabs: dict[Slab, list[Row]] = {}
+        for draft in single:
+            slab = self._cache.reserve(draft.row, len(draft.row.tokens) + 1)
+            slabs.setdefault(slab, []).append(draft.row)
+        for slab, rows in slabs.items():
+            if max(row.place for row in rows) + 1 >= _SPARSE * len(rows):
+                slab.front(rows)
+        order: dict[Slab | None, int] = {slab: number for number, slab in enumerate(slabs)}
+        single.sort(key=lambda draft: (order[draft.row.slab], draft.row.place))
         leaders: dict[tuple[int, ...], int] = {}
         chosen, followers, room = list(single), [], self._prefill_tokens
         for draft in self._live:

@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from sdar.rollout.engines.cache import RaggedCache, Row
+from sdar.rollout.engines.cache import FIRST_ROOM, RaggedCache, Row
 
 HEADS, DIM = 2, 3
 
@@ -15,17 +15,20 @@ def vectors(layer: int, tokens: list[int]) -> torch.Tensor:
 
 
 def extend(cache: RaggedCache, row: Row, tokens: list[int]) -> None:
-    cache.reserve(len(row.tokens) + len(tokens))
-    position = torch.arange(len(row.tokens), len(row.tokens) + len(tokens))
-    place = torch.full_like(position, row.place)
+    """As a forward pass does it: room first, then keys and values of every layer."""
+    start = len(row.tokens)
+    slab = cache.reserve(row, start + len(tokens))
     for layer in (0, 1):
-        cache.write(layer, vectors(layer, tokens), -vectors(layer, tokens), place, position)
+        new = vectors(layer, tokens)
+        for kept, sign in zip(slab.layer(layer, new), (1, -1), strict=True):
+            kept[row.place, :, start : start + len(tokens)] = sign * new.transpose(0, 1)
     row.tokens.extend(tokens)
 
 
-def stored(cache: RaggedCache, row: Row, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    nothing, nowhere = torch.zeros(0, HEADS, DIM), torch.zeros(0, dtype=torch.long)
-    keys, values = cache.write(layer, nothing, nothing, nowhere, nowhere)
+def stored(row: Row, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if row.slab is None:
+        return torch.zeros(0, HEADS, DIM), torch.zeros(0, HEADS, DIM)
+    keys, values = row.slab.layer(layer, torch.zeros(0, HEADS, DIM))
     span = slice(None, len(row.tokens))
     return keys[row.place, :, span].transpose(0, 1), values[row.place, :, span].transpose(0, 1)
 
@@ -48,13 +51,16 @@ def test_rows_keep_their_contents_through_any_course_of_events(seed):
         for session, row in zip(sessions, rows, strict=True):
             if row.tokens:
                 assert row.tokens == expected[session]
-            extend(cache, row, [rng.randrange(900) for _ in range(rng.randint(0, 40))])
-        kept = rng.sample(rows, rng.randint(1, len(rows)))
-        cache.front(kept)
-        assert sorted(row.place for row in kept) == list(range(len(kept)))
+            extend(cache, row, [rng.randrange(900) for _ in range(rng.choice((0, 1, 40, 150)))])
+        placed = [row for row in rows if row.slab]
+        kept = [row for row in placed if row.slab is placed[0].slab]
+        if kept:
+            kept = rng.sample(kept, rng.randint(1, len(kept)))
+            kept[0].slab.front(kept)
+            assert sorted(row.place for row in kept) == list(range(len(kept)))
         for row in rows:
             for layer in (0, 1):
-                keys, values = stored(cache, row, layer)
+                keys, values = stored(row, layer)
                 torch.testing.assert_close(keys, vectors(layer, row.tokens))
                 torch.testing.assert_close(values, -vectors(layer, row.tokens))
         expected |= {row.session: list(row.tokens) for row in rows if row.session}
@@ -62,6 +68,21 @@ def test_rows_keep_their_contents_through_any_course_of_events(seed):
             cache.close(row)
         if rng.random() < 0.3:
             cache.release([rng.choice("abcdefghij"), "unknown"])
+
+
+def test_a_long_row_costs_short_ones_nothing():
+    cache = RaggedCache(max_rows=8)
+    rows = opened(cache, *"abcdefgh")
+    for row in rows:
+        extend(cache, row, [row.place + 5] * 100)
+    small = cache.nbytes
+    assert small == 8 * FIRST_ROOM * HEADS * DIM * 4 * 4, "two layers of keys and values in float32"
+    extend(cache, rows[3], [7] * 15 * FIRST_ROOM)
+    assert cache.nbytes == small + 16 * FIRST_ROOM * HEADS * DIM * 4 * 4
+    torch.testing.assert_close(stored(rows[3], 1)[0], vectors(1, rows[3].tokens))
+    torch.testing.assert_close(stored(rows[4], 1)[0], vectors(1, rows[4].tokens))
+    cache.release(["d"])
+    assert cache.nbytes == small
 
 
 def test_a_session_keeps_its_row_until_released():
@@ -94,7 +115,7 @@ def test_copy_gives_the_target_the_same_keys_and_values():
     cache.copy(source, target)
     extend(cache, source, [8])
     assert target.tokens == [5, 6]
-    torch.testing.assert_close(stored(cache, target, 1)[0], vectors(1, [5, 6]))
+    torch.testing.assert_close(stored(target, 1)[0], vectors(1, [5, 6]))
 
 
 def test_rows_without_a_session_are_forgotten_on_close():
@@ -113,4 +134,4 @@ def test_rows_that_generate_outlive_the_last_session():
     extend(cache, other, [4, 5])
     cache.close(kept)
     cache.release(["a"])
-    torch.testing.assert_close(stored(cache, other, 0)[0], vectors(0, [4, 5]))
+    torch.testing.assert_close(stored(other, 0)[0], vectors(0, [4, 5]))
