@@ -2,11 +2,12 @@
 
     python benchmarks/shared_prefixes.py
 
-A step of ALFWorld with window prompts, of random tokens: a student's prompt has 435 tokens (200 that all share,
-60 of its task), the teacher's 1,045 more, the skills of the task's kind, in front of it; answers have 110. The
-phases are those of a `published` recipe: rollout with the `hf` engine, the passes of old log-probs, reference
-and teacher, one update. The model has two layers of random weights. Seconds are of this process's CPU time, on
-one thread, the least of `--repeats` runs in turn; the largest difference of the teacher's log-probs is beside.
+A step of ALFWorld with window prompts, of random tokens: a student's prompt has 435 tokens (200 that all
+share, 60 of its task), the teacher's 1,045 more, the skills of the task's kind, in front of it; answers have
+110. The phases are those of a `published` recipe: rollout with the `hf` engine, the passes of old log-probs,
+reference and teacher, one update. The model has two layers of random weights. Seconds are of this process's
+CPU time, on one thread, the least of `--repeats` runs in turn; the teacher's log-probs are compared. A published
+step has hundreds of samples of each kind, so a pack is of one kind, as here.
 """
 
 import argparse
@@ -108,8 +109,8 @@ def phases(options: argparse.Namespace, samples: list[Sample], learner: Learner)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kinds", type=int, default=2)
-    parser.add_argument("--tasks", type=int, default=8)
+    parser.add_argument("--kinds", type=int, default=1)
+    parser.add_argument("--tasks", type=int, default=6)
     parser.add_argument("--turns", type=int, default=4, help="samples of each task")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULT)

@@ -1,7 +1,7 @@
 """Keys and values of many sequences of different lengths, kept between calls.
 
-A sequence lives in a `Row`. Rows of about the same length share a `Slab`, so that none pays for the longest of
-all: its room is less than twice what it needs, or `FIRST_ROOM`. A row that outgrows its slab moves to the
+A sequence lives in a `Row`. Rows of about the same length share a `Slab`, so that none pays for the longest
+of all: its room is less than twice what it needs, or `FIRST_ROOM`. A row that outgrows its slab moves to the
 next. The rows that generate are kept near the front of their slab, so that attention reads a plain view
 `keys[:rows, :, :width]` and the cache is never gathered.
 """

@@ -6,6 +6,7 @@ from tests.tiny import tiny_model
 
 from sdar.errors import ConfigError, ContextOverflow
 from sdar.rollout.engine import Request, Sampling
+from sdar.rollout.engines import cache
 from sdar.rollout.engines.hf import HFEngine
 from sdar.types import StopReason
 
@@ -293,3 +294,22 @@ def test_an_interrupted_call_leaves_the_engine_usable(monkeypatch):
             rollout.generate([Request([*prompt, 20, 21], 0, "s"), Request(prompt, 1)], Sampling(max_tokens=3))
     done = rollout.generate([Request([*prompt, 22], 4, "s")], Sampling(max_tokens=6))[0]
     torch.testing.assert_close(torch.tensor(done.logps), reference(model(), [*prompt, 22], done.tokens, 1.0))
+
+
+def test_rows_in_many_slabs_answer_as_in_one(monkeypatch):
+    """Rows that grow from slab to slab while others come and go, and sessions that go on."""
+    sampling, answers = Sampling(max_tokens=20), []
+    for room in (1024, 4):
+        monkeypatch.setattr(cache, "FIRST_ROOM", room)
+        target, found = HFEngine(model(), stop_ids=range(12, 15), max_rows=5), []
+        texts = prompts(9, seed=4)
+        for _ in range(3):
+            requests = [Request(text, seed=i, session=i % 2 or None) for i, text in enumerate(texts)]
+            done = [target.generate(requests[i : i + 2], sampling) for i in range(0, 9, 2)]
+            done = [completion for pair in done for completion in pair]
+            texts = [[*text, *c.tokens] for text, c in zip(texts, done, strict=True)]
+            found += done
+        answers.append(found)
+    assert [one.tokens for one in answers[0]] == [two.tokens for two in answers[1]]
+    for one, two in zip(*answers, strict=True):
+        torch.testing.assert_close(torch.tensor(one.logps), torch.tensor(two.logps), atol=1e-5, rtol=1e-5)
