@@ -3,11 +3,11 @@
     sdar data download smollm2
     python benchmarks/language_model.py
 
-SmolLM2-135M on one thread, float32. Samples are of the shape of a Search-QA step: groups whose prompts begin
-alike, a teacher's prompt with skills in front, a short answer that is trained. Ours is the `hf` engine and the
-packed policy. Beside it stands what a plain trainer does, with transformers alone: `generate` on prompts padded
-on the left, and a forward and backward pass over samples padded on the right with logits of the completion
-only. (A plain padded step, not TRL itself.) Tokens are the same for both: those of the unpadded samples.
+SmolLM2-135M on one thread, float32. Samples are of the shape of a Search-QA step: prompts that begin alike
+and a short answer that is trained. Ours is the `hf` engine and the packed policy. Beside it is what a plain
+trainer does, with transformers alone: `generate` on prompts padded on the left, and a forward and backward
+pass over samples padded on the right, with logits of the answers' part only. (A plain padded step, not TRL
+itself.) Tokens are the same for both: those of the unpadded samples.
 """
 
 import argparse
