@@ -57,6 +57,8 @@ def test_recipes_load_and_say_what_they_set(file: Path) -> None:
     assert fingerprint(config) == fingerprint(load_config([layer]))
 
 
+LIMITS = {"alfworld": (2048, "error"), "webshop": (4096, "error"), "search_qa": (4096, "cut")}
+"""Tokens of a prompt, and what happens at a longer one, as in its scripts."""
 # max turns, history, tasks a step, mini-batch, KL, invalid penalty, evaluation temperature, warm-up, reward
 PUBLISHED = {
     "alfworld": (50, 2, 16, 256, 0.01, 0.1, 0.4, 0, 10.0),
@@ -88,11 +90,12 @@ def test_published_runs(env: str, model: str, objective: str) -> None:
     turns, history, tasks, mini_batch, kl, penalty, temperature, warmup, reward = PUBLISHED[env]
     expected = {
         "train": {"steps": 150, "eval_every": 5, "old_logps": "recompute"},
-        "env": {"name": env, "max_turns": turns, "prompt": "full", "reward": reward},
+        "env": {"name": env, "max_turns": turns, "prompt": "full", "parsing": "published", "reward": reward},
         "skills": {"bank": env, "retrieval": "by-kind", "detail": "full"},
         "rollout": {
             "context": "window", "history": history, "tasks_per_step": tasks, "group_size": 8,
             "temperature": 1.0, "max_tokens": 512,
+            "max_prompt": LIMITS[env][0], "long_prompt": LIMITS[env][1],
         },
         "advantage": {"estimator": "group-std", "statistics": "turn", "invalid_penalty": penalty},
         "optim": {

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.build.checks import check, check_panel, check_prompts
+from sdar.build.checks import check, check_panel, check_context
 from sdar.build.find import find_model
 from sdar.build.skills import student_skills
 from sdar.errors import ConfigError
@@ -80,7 +80,7 @@ def evaluate(
     own, model, _ = find_model(target, step, Path("runs"))
     config = load_config(own, *changes)
     check_panel(config)
-    check_prompts(config)
+    check_context(config)
     student_skills(config, skills)
     from sdar.build.evaluate import evaluate_model
 

@@ -41,7 +41,7 @@ def check(config: RunConfig) -> None:
         )
     if config.eval.is_on:
         check_panel(config)
-    check_prompts(config)
+    check_context(config)
     learns_from_returns = isinstance(config.objective, PolicyGradient) and bool(config.objective.pg_coef)
     if config.rollout.group_size == 1 and learns_from_returns:
         raise ConfigError(
@@ -72,7 +72,7 @@ def check_views(config: RunConfig) -> None:
         )
 
 
-def check_prompts(config: RunConfig) -> None:
+def check_context(config: RunConfig) -> None:
     """Find a prompt file where the prompts are not those of single turns. Raises `ConfigError`."""
     if config.rollout.context is ContextMode.TRANSCRIPT and isinstance(config.env.prompts(), FileFrame):
         raise ConfigError(

@@ -8,6 +8,7 @@ from sdar.errors import ContextOverflow
 from sdar.model.chat import Chat
 from sdar.model.load import context_of
 from sdar.recipe import RunConfig
+from sdar.rollout.settings import LongPrompt
 from sdar.rollout.views import Views
 from sdar.skills.context import SkillContext, prepend
 from sdar.trainer.loop import TRIED
@@ -37,13 +38,21 @@ def _check_some(
     config: RunConfig, model: Path, chat: Chat, skills: SkillContext | None, name: str, tasks: Sequence[Task]
 ) -> None:
     limit, answer, shortest = context_of(model), config.rollout.max_tokens, sys.maxsize
+    most, what = (
+        config.rollout.max_prompt,
+        f"of {len(tasks)} tasks of {name} none fits: the shortest first prompt",
+    )
+    cut = config.rollout.long_prompt is LongPrompt.CUT
     for task in tasks:
-        shortest = min(shortest, len(chat.render(first_prompt(config, task, skills))))
-        if shortest + answer <= limit:
+        length = len(chat.render(first_prompt(config, task, skills)))
+        shortest = min(shortest, length, most if cut and most else length)
+        if shortest + answer <= limit and (not most or shortest <= most):
             return
+    if shortest + answer <= limit:
+        raise ContextOverflow(f"{what} has {shortest} tokens, and rollout.max_prompt is {most}")
     raise ContextOverflow(
-        f"of {len(tasks)} tasks of {name} none fits: the shortest first prompt and an answer of {answer} "
-        f"tokens make {shortest + answer} tokens, and the context of the model at {model} is {limit}"
+        f"{what} and an answer of {answer} tokens make {shortest + answer} tokens, "
+        f"and the context of the model at {model} is {limit}"
     )
 
 

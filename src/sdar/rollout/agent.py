@@ -10,6 +10,7 @@ from sdar.envs.base import Env, Prompts
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.engine import Request
+from sdar.rollout.settings import LongPrompt
 from sdar.skills.context import prepend
 from sdar.types import (
     Completion,
@@ -182,13 +183,18 @@ class Episode(Dialogue):
         history: int,
         context_length: int,
         skills: Shows | None = None,
+        max_prompt: int = 0,
+        long_prompt: LongPrompt = LongPrompt.END,
     ) -> None:
         """Reset `env` to `task` and make the first prompt.
 
-        One that leaves no room in `context_length` raises `ContextOverflow`; a later one ends the episode.
+        One that leaves no room in `context_length` raises `ContextOverflow`; a later one ends the episode. So
+        does one of more than `max_prompt` tokens, if that is not 0, unless `long_prompt` says otherwise: it may
+        be cut, or a `DataError` that ends the run.
         """
         super().__init__(env, task, index, prompts=prompts, context=context, history=history, skills=skills)
         self._chat, self._context_length = chat, context_length
+        self._max_prompt, self._long_prompt = max_prompt or context_length, long_prompt
         self._seen: list[int] = []
         self._added = chat.render(self.messages)
         self._check_room()
@@ -216,6 +222,14 @@ class Episode(Dialogue):
         self._check_room()
 
     def _check_room(self) -> None:
-        if len(self._seen) + len(self._added) >= self._context_length:
-            length = len(self._seen) + len(self._added)
+        if self._long_prompt is LongPrompt.CUT:
+            self._added = self._added[-self._max_prompt :]
+        length = len(self._seen) + len(self._added)
+        if length >= self._context_length:
             self.overflow(f"has {length} tokens, which leaves no room in a context of {self._context_length}")
+        elif length > self._max_prompt:
+            what = f"has {length} tokens, and rollout.max_prompt is {self._max_prompt}"
+            if self._long_prompt is LongPrompt.ERROR:
+                turn = f"prompt {len(self._turns) + 1} of task '{self.task.id}'"
+                raise DataError(f"{turn} {what}: rollout.long_prompt 'end' would end the episode instead")
+            self.overflow(what)

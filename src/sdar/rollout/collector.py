@@ -170,6 +170,8 @@ class Collector(Player[Episode]):
             context=self.config.context,
             history=self.config.history,
             context_length=self.engine.context_length,
+            max_prompt=self.config.max_prompt,
+            long_prompt=self.config.long_prompt,
             skills=self.skills if floor(self.share * (index + 1)) > floor(self.share * index) else None,
         )
 

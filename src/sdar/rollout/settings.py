@@ -7,7 +7,7 @@ from typing import Annotated
 
 from sdar.errors import ConfigError
 from sdar.rollout.engines.settings import HF, EngineConfig, engines
-from sdar.settings.values import check_least
+from sdar.settings.values import check_choices, check_least
 from sdar.types import ContextMode
 
 
@@ -18,6 +18,17 @@ class Overflow(StrEnum):
     DROP = "drop"
 
 
+class LongPrompt(StrEnum):
+    """What happens at a prompt of more than `max_prompt` tokens."""
+
+    END = "end"
+    """The episode ends, or it is an error where no turn was played."""
+    ERROR = "error"
+    """The run ends."""
+    CUT = "cut"
+    """Its first tokens are cut off."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
     """How episodes are played."""
@@ -26,6 +37,10 @@ class RolloutConfig:
     """One growing sequence an episode, or a prompt of its own for each turn (the paper's way)."""
     history: int = 2
     """Past turns that a window prompt repeats."""
+    max_prompt: int = 0
+    """Tokens of the player's prompt; 0: as many as its context has room for."""
+    long_prompt: LongPrompt = LongPrompt.END
+    """At a longer one the episode ends, the run ends with an error, or its first tokens are cut off."""
     tasks_per_step: int = 8
     """Tasks of one training step."""
     group_size: int = 8
@@ -41,7 +56,20 @@ class RolloutConfig:
     """What generates; `--rollout.engine NAME` chooses, `sdar list engines` names them."""
 
     def __post_init__(self) -> None:
-        least = {"history": 0, "tasks_per_step": 1, "group_size": 1, "max_tokens": 1, "max_live": 1}
+        least = {
+            "history": 0,
+            "max_prompt": 0,
+            "tasks_per_step": 1,
+            "group_size": 1,
+            "max_tokens": 1,
+            "max_live": 1,
+        }
         check_least(self, "rollout", **least)
+        check_choices(self, "rollout", long_prompt=LongPrompt)
+        if self.long_prompt is LongPrompt.CUT and self.context is ContextMode.TRANSCRIPT:
+            raise ConfigError(
+                "rollout.long_prompt 'cut' would cut what was played: set it to end or error, "
+                "or rollout.context to window"
+            )
         if not 0 < self.temperature < math.inf:
             raise ConfigError(f"rollout.temperature must be above 0, not {self.temperature}")

@@ -5,9 +5,10 @@ import pytest
 from tests.tiny import tiny_tokenizer
 
 from sdar.envs.toy import ToySpec
-from sdar.errors import ContextOverflow, DataError
+from sdar.errors import ConfigError, ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.agent import Episode, turn_seed
+from sdar.rollout.settings import LongPrompt, RolloutConfig
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import Everything
@@ -128,6 +129,28 @@ def test_skills_are_shown_where_a_prompt_is_whole(chat, context):
     play(episode, "left", "right", "right", "right", "right")
     shown = ["Walk to the door." in turn.messages[0].content for turn in episode.trajectory().turns]
     assert shown == [turn == 0 or context is ContextMode.WINDOW for turn in range(5)]
+
+
+def test_a_longer_prompt_than_allowed_ends_the_episode_or_the_run_or_is_cut(chat):
+    free = start(chat, ContextMode.WINDOW)
+    whole = play(free, "right", "right", "right")
+    most = len(whole[2]) - 1
+    assert len(whole[1]) <= most
+    ended = start(chat, ContextMode.WINDOW, max_prompt=most)
+    play(ended, "right", "right")
+    assert ended.end is EndReason.CONTEXT_FULL
+    failed = start(chat, ContextMode.WINDOW, max_prompt=most, long_prompt=LongPrompt.ERROR)
+    with pytest.raises(
+        DataError, match=rf"prompt 3 of task .* has {most + 1} .*max_prompt is {most}: .* 'end'"
+    ):
+        play(failed, "right", "right")
+    cut = start(chat, ContextMode.WINDOW, max_prompt=most, long_prompt=LongPrompt.CUT)
+    assert play(cut, "right", "right", "right") == [*whole[:2], whole[2][1:]]
+    for how, kind in {LongPrompt.END: ContextOverflow, LongPrompt.ERROR: DataError}.items():
+        with pytest.raises(kind, match="max_prompt is 3"):
+            start(chat, ContextMode.WINDOW, max_prompt=3, long_prompt=how)
+    with pytest.raises(ConfigError, match="would cut what was played"):
+        RolloutConfig(max_prompt=most, long_prompt="cut")
 
 
 def test_sessions_belong_to_transcripts(chat):
