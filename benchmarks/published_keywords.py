@@ -2,8 +2,8 @@
 
     python benchmarks/published_keywords.py BANK PROMPTS GOALS
 
-BANK is what `sdar skills import --env webshop` made, PROMPTS what `sdar prompts import` made, GOALS a JSON list
-of goal sentences, such as the human goals of WebShop. The published rule reads the first prompt of each goal
+BANK is what `sdar skills import --env webshop` made, PROMPTS what `sdar prompts import` made, GOALS a list of
+goal sentences in JSON, as the human goals of WebShop. The published rule reads the first prompt of each goal
 in the published words. `keyword` is our rule, which falls back on skills without keywords where no keyword
 occurs; `whole words` is the same without the fallback. Writes benchmarks/results/published_keywords.json.
 """

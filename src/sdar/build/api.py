@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar.build.checks import check, check_panel, check_context
+from sdar.build.checks import check, check_context, check_panel
 from sdar.build.find import find_model
 from sdar.build.skills import student_skills
 from sdar.errors import ConfigError

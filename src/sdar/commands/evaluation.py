@@ -81,7 +81,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
     openai it is the name of a model behind a chat endpoint at --base-url; the key comes from the environment
     variable OPENAI_API_KEY.
     """
-    from sdar.build.checks import check_panel, check_context
+    from sdar.build.checks import check_context, check_panel
     from sdar.build.skills import content_rules, student_skills
     from sdar.runs.files import check_writable
 

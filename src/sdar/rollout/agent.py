@@ -189,8 +189,8 @@ class Episode(Dialogue):
         """Reset `env` to `task` and make the first prompt.
 
         One that leaves no room in `context_length` raises `ContextOverflow`; a later one ends the episode. So
-        does one of more than `max_prompt` tokens, if that is not 0, unless `long_prompt` says otherwise: it may
-        be cut, or a `DataError` that ends the run.
+        does one of more than `max_prompt` tokens, if that is not 0, unless `long_prompt` says that it is cut,
+        or a `DataError` that ends the run.
         """
         super().__init__(env, task, index, prompts=prompts, context=context, history=history, skills=skills)
         self._chat, self._context_length = chat, context_length
