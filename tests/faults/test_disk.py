@@ -173,6 +173,49 @@ def test_a_damaged_checkpoint_gives_way_and_the_run_ends_as_before(
     assert (run / "checkpoints/step-000002/state.json").is_file()
 
 
+def test_metrics_that_lost_lines_are_said_and_the_run_goes_on(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run / "metrics.jsonl"
+    whole = file.read_bytes()
+    os.truncate(file, whole.index(b"\n") + 9)
+    assert main(["train", "--resume", str(run), "--train.steps", "3"]) == 0
+    assert (
+        f"{file} was damaged: it lacks 2 of the steps up to 2, the first of them step 1; they stay out"
+        in (capsys.readouterr().err)
+    )
+    assert [line["step"] for line in RunDir.open(run).metrics()] == [0, 3]
+
+
+def test_checkpoints_may_lie_on_another_disk(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other disk"
+    shutil.move(run / "checkpoints", other)
+    (run / "checkpoints").symlink_to(other)
+    assert main(["train", "--resume", str(run), "--train.steps", "3"]) == 0
+    assert (other / "step-000003/model/model.safetensors").is_file()
+    assert main(["eval", str(run), "--limit", "2"]) == 0
+    (other / "run").write_text("another run")
+    assert "holds " in error_of(["eval", str(run)], capsys)
+    assert "this one has another run" in error_of(["train", "--resume", str(run)], capsys)
+
+
+def test_a_dry_run_of_a_run_shows_its_settings_without_its_data(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = run / "config.toml"
+    text = config.read_text()
+    assert 'data = ""' in text
+    config.write_text(text.replace('data = ""', f'data = "{tmp_path / "gone"}"'))
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert 'name = "alfworld"' in shown.out
+    assert "warning: this run cannot go on here: no ALFWorld split" in shown.err
+    assert "no ALFWorld split" in error_of(["train", "--resume", str(run), "--train.steps", "3"], capsys)
+
+
 def test_eval_finds_out_that_it_cannot_write_before_it_plays(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +263,6 @@ def test_a_full_disk_loses_nothing(
     assert str(copy) in message
     assert "o space left on device" in message or "make room on that disk" in message
     assert "make room on that disk" in message
-    assert [path.name for path in (copy / "checkpoints").iterdir()] == ["step-000002"]
+    assert sorted(path.name for path in (copy / "checkpoints").iterdir()) == ["run", "step-000002"]
     ballast.unlink()
     assert main(["train", "--resume", str(copy), "--train.steps", "3"]) == 0

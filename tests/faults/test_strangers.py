@@ -161,6 +161,18 @@ def test_a_run_reads_nothing_outside_of_it(name: str, run: Path, tmp_path: Path)
         RunDir.open(run)
 
 
+def test_checkpoints_of_another_disk_hold_no_link_out_of_them(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "run").write_text(f"{RunDir(run).id}\n")
+    (run / "checkpoints").symlink_to(other)
+    assert RunDir.open(run).checkpoints.is_dir()
+    (other / "step-000001").mkdir(exist_ok=True)
+    (other / "step-000001/more").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match=r"step-000001/more is a link out of the run"):
+        RunDir.open(run)
+
+
 def test_a_run_may_be_reached_by_a_link_and_have_links_in_itself(run: Path, tmp_path: Path) -> None:
     (run / "last.jsonl").symlink_to(run / "metrics.jsonl")
     (tmp_path / "latest").symlink_to(run)

@@ -8,6 +8,7 @@ from sdar.envs.base import envs
 from sdar.envs.prompting import FileFrame
 from sdar.errors import ConfigError, suggest
 from sdar.model.settings import EMBEDDED, EmbeddedConfig, find_model
+from sdar.model.vocabulary import check_vocabulary
 from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.plan.gpus import check_gpus
 from sdar.recipe import RunConfig
@@ -26,9 +27,9 @@ def check(config: RunConfig) -> None:
     check_trackers(config.trackers)
     config.rollout.engine.require()
     if config.model.path != EMBEDDED:
-        find_model(config.model.path)
+        check_vocabulary(Path(find_model(config.model.path)))
     elif config.warm_start.from_:
-        find_model(config.warm_start.from_)
+        check_vocabulary(Path(find_model(config.warm_start.from_)))
     check_gpus(config)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdar.commands.base import IS_MAIN, STOPPED, TableOptions, configure, runs_dir, say, short, show, warn
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, DataError
 from sdar.settings.config import Layer, to_toml
 from sdar.settings.shipped import read_recipe
 from sdar.settings.values import Words
@@ -44,7 +44,12 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         layers = [*map(read_recipe, words), short(options, "limit")]
         resumed, config = None, configure(layers, flags, TrainOptions)
     check_plugins(config, flags)
-    check(config)
+    try:
+        check(config)
+    except DataError as error:
+        if not (options.dry_run and resumed):
+            raise
+        warn(f"warning: this run cannot go on here: {error}")
     warn(pretrained_hint(config))
     if options.dry_run:
         say(to_toml(config).rstrip())

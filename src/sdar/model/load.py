@@ -29,6 +29,7 @@ from transformers import (
 
 from sdar.errors import ConfigError, suggest
 from sdar.model.settings import ALL_LINEAR, ModelConfig, find_model
+from sdar.model.vocabulary import check_fits
 
 
 def compute_dtype(config: ModelConfig) -> torch.dtype:
@@ -65,7 +66,7 @@ def load_model(
     model, when its files lack weights, when its tokenizer has more tokens than it, or when `config` does not
     fit it.
     """
-    size = _num_tokens(path)
+    size = num_tokens(path)
     model, info = _load(
         AutoModelForCausalLM,
         path,
@@ -88,7 +89,7 @@ def empty_model(config: ModelConfig, path: Path | str, dtype: torch.dtype) -> Pr
 
     With adapters if configured, whose parameters are float32. See `load_model` for its logits and errors.
     """
-    size, shape = _num_tokens(path), shape_of(path)
+    size, shape = num_tokens(path), shape_of(path)
     with init_empty_weights(include_buffers=False):
         plain = AutoModelForCausalLM.from_config(shape, dtype=dtype)
     plain.tie_weights()
@@ -158,20 +159,13 @@ def shape_of(model: Path | str) -> PreTrainedConfig:
     return config
 
 
-def _num_tokens(model: Path | str) -> int:
+def num_tokens(model: Path | str) -> int:
     """One more than the largest id of the model's tokenizer; 0 for a directory without a tokenizer."""
     folder = Path(find_model(model))
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
         return 0
     vocabulary = load_tokenizer(model).get_vocab()
-    last = max(vocabulary, key=vocabulary.__getitem__)
-    size = shape_of(model).get_text_config().vocab_size
-    if vocabulary[last] >= size:
-        raise ConfigError(
-            f"the tokenizer at {model} has more tokens than the model: '{last}' is {vocabulary[last]}, "
-            f"and the model has {size}: resize its embeddings, or take the tokens out"
-        )
-    return vocabulary[last] + 1
+    return check_fits(model, vocabulary, shape_of(model).get_text_config().vocab_size)
 
 
 def _leave_out(size: int, head: nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:

@@ -38,7 +38,8 @@ from pathlib import Path
 from typing import Any
 
 from sdar.errors import CheckpointError, ConfigError, DataError
-from sdar.runs.files import explain, leaves, read_json, remove_leftovers, storing, write_atomic
+from sdar.runs.files import explain, read_json, remove_leftovers, storing, write_atomic
+from sdar.runs.links import OWNER, check_links
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
 from sdar.types import Trajectory
@@ -75,13 +76,12 @@ class RunDir:
         run = cls(path)
         if not (path / "meta.json").is_file():
             raise CheckpointError(f"{path} is not a run directory (it has no meta.json)")
-        if out := next((f for f in path.rglob("*") if f.is_symlink() and leaves(path, f)), None):
-            raise CheckpointError(f"{out} is a link out of the run: put what it points to there")
         found = run.meta.get("format")
         if not isinstance(found, int):
             raise CheckpointError(f"{path / 'meta.json'} is damaged (no format): restore it from a copy")
         if found > FORMAT:
             raise CheckpointError(f"{path} has run format {found}; this sdar reads up to {FORMAT}: update it")
+        check_links(path, run.id)
         return run
 
     @property
@@ -173,6 +173,7 @@ class RunDir:
             "command": sys.argv,
         }
         write_atomic(self.config_file, config)
+        write_atomic(self.checkpoints / OWNER, self.id + "\n")
         kept = _read_lines(self.segments_file)
         write_atomic(self.segments_file, "".join(json.dumps(line) + "\n" for line in [*kept, segment]))
 
@@ -249,8 +250,11 @@ class RunDir:
         """Keep the fixed panel's result at a step."""
         write_atomic(self.eval_file(step), json.dumps(result) + "\n")
 
-    def truncate_after(self, step: int) -> None:
-        """Forget everything later than `step`, so that a resumed run continues as if it had stopped there."""
+    def truncate_after(self, step: int) -> list[int]:
+        """Forget everything later than `step`, so that a resumed run continues as if it had stopped there.
+
+        The steps before it whose metrics are gone; they are when the file was damaged.
+        """
         kept = [line for line in read_metrics(self) if line["step"] <= step]
         write_atomic(self.metrics_file, "".join(map(_line, kept)))
         with storing(self.path):
@@ -258,6 +262,7 @@ class RunDir:
                 for file in self.path.glob(f"{part}/step-*"):
                     if _step_of(file) > step:
                         file.unlink()
+        return sorted(set(range(step + 1)) - {int(line["step"]) for line in kept})
 
 
 # ---- reading

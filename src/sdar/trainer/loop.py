@@ -291,8 +291,11 @@ class Trainer:
         done = step_of(path) if path else 0
         if path and self.skills:
             self.skills.returns.load(read_returns(path))
-        if self.learner.world.is_main:
-            self.run.truncate_after(done if path else -1)
+        if self.learner.world.is_main and (lost := self.run.truncate_after(done if path else -1)):
+            self.progress.message(
+                f"{self.run.metrics_file} was damaged: it lacks {len(lost)} of the steps up to {done}, "
+                f"the first of them step {lost[0]}; they stay out, and the run goes on"
+            )
         sync_weights(self.learner.policy, self.engine)
         return done
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from sdar.model.load import shape_of
+from sdar.model.load import num_tokens, shape_of
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
 from sdar.rollout.engines.settings import VLLM, EngineParts
 from sdar.rollout.engines.weights import fitting
@@ -39,6 +39,10 @@ class VLLMEngine(Engine):
         self._shapes = {
             name: parameter.shape for name, parameter in plain.named_parameters(remove_duplicate=False)
         }
+        # Rows of the output layer beyond the tokenizer's ids, which some models have, are not sampled:
+        # -100 is the lowest bias of a logit.
+        size = config.get_text_config().vocab_size
+        self._banned = dict.fromkeys(range(num_tokens(parts.model) or size, size), -100.0)
         limit = settings.context_length or config.get_text_config().max_position_embeddings
         self.context_length = limit
         with _own_environment(settings, self._gpu):
@@ -75,6 +79,7 @@ class VLLMEngine(Engine):
             temperature=sampling.temperature,
             max_tokens=min(sampling.max_tokens, self.context_length - len(request.tokens)),
             seed=request.seed & _SEEDS if sampling.temperature else None,
+            logit_bias=self._banned or None,
             logprobs=0,  # of the sampled token only
             stop_token_ids=self._stop_ids,
             ignore_eos=True,  # the stop ids are ours, not those of the model's files

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, tiny_tokenizer
 
 from sdar.errors import ConfigError, ContextOverflow
 from sdar.rollout.engine import Request, Sampling
@@ -107,8 +107,19 @@ def test_what_a_request_asks_for(make) -> None:
     assert params.seed == 2**63 - 1, "seeds of vLLM are signed"
     assert (params.temperature, params.max_tokens, params.logprobs) == (0.5, 62, 0)
     assert (params.stop_token_ids, params.ignore_eos, params.detokenize) == ([7, 9], True, False)
+    assert params.logit_bias is None, "all ids are those of the tokenizer, or there is none"
     greedy = engine.submit([Request([1], 3)], Sampling(temperature=0.0))[0]
     assert engine._llm.asked[str(greedy)][1].seed is None
+
+
+def test_ids_beyond_the_tokenizers_are_not_sampled(make, tmp_path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    tiny_model(vocab=len(tokenizer) + 2, max_position_embeddings=64).save_pretrained(tmp_path)
+    engine = make()
+    [ticket] = engine.submit([Request([1, 2], 3)], Sampling())
+    _, params = engine._llm.asked[str(ticket)]
+    assert params.logit_bias == {len(tokenizer): -100.0, len(tokenizer) + 1: -100.0}
 
 
 def test_refusals(make) -> None:
