@@ -212,8 +212,8 @@ def test_a_dry_run_of_a_run_shows_its_settings_without_its_data(
     assert main(["train", "--resume", str(run), "--dry-run"]) == 0
     shown = capsys.readouterr()
     assert 'name = "alfworld"' in shown.out
-    assert "warning: this run cannot go on here: no ALFWorld split" in shown.err
-    assert "no ALFWorld split" in error_of(["train", "--resume", str(run), "--train.steps", "3"], capsys)
+    assert "warning: this run cannot go on here: no ALFWorld games in" in shown.err
+    assert "no ALFWorld games in" in error_of(["train", "--resume", str(run), "--train.steps", "3"], capsys)
 
 
 def test_eval_finds_out_that_it_cannot_write_before_it_plays(

@@ -20,6 +20,7 @@ from typing import Any
 from sdar.errors import DataError
 from sdar.runs.files import leaves
 from sdar.skills.bank import Skill, SkillBank
+from sdar.text.unicode import well_formed
 
 MAPPING = "skill_mapping.json"
 GENERAL = "general_skills"
@@ -119,9 +120,20 @@ def _read_inside(directory: Path, name: str) -> str:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+        return _well_formed(json.loads(_read_text(path)))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
+
+
+def _well_formed(value: Any) -> Any:
+    """What JSON holds, with halves of characters replaced in all of its texts."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [_well_formed(each) for each in value]
+    if isinstance(value, dict):
+        return {well_formed(name): _well_formed(each) for name, each in value.items()}
+    return value
 
 
 def _read_text(path: Path) -> str:

@@ -57,6 +57,15 @@ def test_json_bank_is_lists_of_titles_and_principles(tmp_path: Path) -> None:
     assert bank.of_kind("pick_two_obj_and_place")[0].text == "1. **Look.** Look once. Always."
 
 
+def test_halves_of_characters_are_replaced_and_the_bank_can_be_saved(tmp_path: Path) -> None:
+    file = tmp_path / "skills.json"
+    general = [{"title": "T \ud83d", "principle": "half \ud83d emoji", "when_to_apply": "Always."}]
+    file.write_text(json.dumps({"general_skills": general, "task_specific_skills": {}}))
+    import_bank(file).save(tmp_path / "out")
+    (saved,) = SkillBank.load(tmp_path / "out").skills
+    assert "**T \ufffd.** half \ufffd emoji Always." in saved.render()
+
+
 def test_question_answering_bank_has_its_own_section_name(tmp_path: Path) -> None:
     renamed = {"general_skills": [RULE], "query_type_skills": {"compare": [RULE]}}
     (tmp_path / "bank.json").write_text(json.dumps(renamed))
