@@ -25,14 +25,16 @@ def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
 class Watcher:
     """Passes what the trainer says to the display and to the trackers."""
 
-    def __init__(self, shown: Display, config: RunConfig, run: RunDir, world: World) -> None:
+    def __init__(self, shown: Display, config: RunConfig, run: RunDir, world: World, start: str = "") -> None:
+        self._start = start
         self._shown, self._config, self._run, self._world = shown, config, run, world
         self._trackers = Trackers((), run, 0)
 
     def begin(self, done: int) -> None:
         """Start the trackers, and note in the run with what it goes on."""
         if self._world.is_main:
-            self._run.begin_segment(done, to_toml(self._config), self._world.size, left_out())
+            world = self._world.size
+            self._run.begin_segment(done, to_toml(self._config), world, left_out(), self._start)
             self._trackers = Trackers(self._config.trackers, self._run, done + 1 if done else 0)
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:

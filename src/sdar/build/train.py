@@ -42,7 +42,7 @@ def train(config: RunConfig, resume: RunDir | None = None) -> tuple[RunDir, int]
         if resume is None and world.is_main:
             held.enter_context(run.hold())
         shown.message(header(config, run))
-        watcher = Watcher(shown, config, run, world)
+        watcher = Watcher(shown, config, run, world, start.name)
         held.callback(watcher.close)
         with losses(world, f"go on with: sdar train --resume {run.path}"):
             trainer = build(config, start, run, world, watcher)

@@ -1,21 +1,23 @@
 """The model that a run starts from; one that learns from demonstrations first is made where it is missing."""
 
-import hashlib
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 
 import torch
 
 from sdar.build.learner import make_learner
+from sdar.build.reasons import note, note_file, reason
 from sdar.build.skills import skill_context
 from sdar.build.stage import stage
 from sdar.model.chat import Chat
 from sdar.model.load import compute_dtype, context_of, load_tokenizer, weights_digest
 from sdar.model.settings import EMBEDDED, find_model
 from sdar.recipe import RunConfig
-from sdar.runs.files import ensure_directory
+from sdar.runs.files import ensure_directory, is_sealed
 from sdar.runs.paths import data_dir
 from sdar.runs.progress import Display
 from sdar.settings.schedules import Shape
@@ -24,7 +26,7 @@ from sdar.trainer.demonstrations import Demonstrations
 from sdar.trainer.distributed import World
 from sdar.trainer.imitation import Imitation, imitate
 from sdar.trainer.settings import OptimConfig
-from sdar.trainer.warm_start import WarmStart, sources
+from sdar.trainer.warm_start import WarmStart, fingerprint_of
 from sdar.trainer.weight_sync import export_model
 
 
@@ -40,14 +42,35 @@ def start_model(config: RunConfig, world: World, shown: Display) -> Path:
         return Path(find_model(config.model.path))
     skills = replace(skill_context(config), wrong_rate=0.0)
     if config.warm_start.from_:
-        return PretrainedStart(config, skills, find_model(config.warm_start.from_)).ensure(world, shown)
+        pretrained = PretrainedStart(config, skills, find_model(config.warm_start.from_))
+        with explained(config, pretrained.directory, world, shown):
+            return pretrained.ensure(world, shown)
     start = WarmStart(spec=config.env, skills=skills, rollout=config.rollout, config=config.warm_start)
+    with explained(config, start.directory, world, shown):
+        ensure_embedded(start, world, shown)
+    return start.directory
+
+
+@contextmanager
+def explained(config: RunConfig, model: Path, world: World, shown: Display) -> Iterator[None]:
+    """Within the block a model may be made: says why, and keeps a note of its settings and time."""
+    if not world.is_main or is_sealed(model):
+        yield
+        return
+    shown.message(reason(config, model))
+    began = monotonic()
+    yield
+    if not note_file(model).exists():
+        note(config, model, monotonic() - began)
+
+
+def ensure_embedded(start: WarmStart, world: World, shown: Display) -> None:
+    """Make the embedded model where it is missing (collective)."""
     if world.is_main:
         start.ensure(
             world.device, lambda done, total, loss: shown.phase("warm start", done, total), shown.message
         )
     world.barrier()
-    return start.directory
 
 
 @dataclass(frozen=True)
@@ -61,21 +84,36 @@ class PretrainedStart:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the weights to start from, the settings, the skill texts and the sources."""
+        """SHA-256 over the weights to start from, and what they learn from and how: see `fingerprint_of`."""
         config = self.config
-        settings = {
+        how = {
             "base": weights_digest(self.base),
-            "env": config.env.fingerprint,
-            "skills": [self.skills.bank.fingerprint, str(self.skills.detail), repr(self.skills.rule)],
-            "context": [str(config.rollout.context), config.rollout.history],
             "warm_start": {**asdict(config.warm_start), "from_": "", "model": ""},
             "model": {**asdict(config.model), "path": "", "dtype": str(compute_dtype(config.model))},
             "optim": [config.optim.betas, config.optim.weight_decay, config.optim.max_grad_norm],
         }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        for source in sources():
-            digest.update(source.read_bytes())
-        return digest.hexdigest()
+        everything = {
+            **how,
+            "env": config.env.fingerprint,
+            "skills": [self.skills.bank.fingerprint, str(self.skills.detail), repr(self.skills.rule)],
+            "context": [str(config.rollout.context), config.rollout.history],
+        }
+        return fingerprint_of(how, everything, self._shown)
+
+    def _shown(self) -> str:
+        """Digest of the first demonstrations."""
+        tokenizer, start = load_tokenizer(self.base), self.config.warm_start
+        return self._demonstrations.digest(start.steps * start.demonstrations, Chat(tokenizer), tokenizer)
+
+    @property
+    def _demonstrations(self) -> Demonstrations:
+        return Demonstrations(
+            spec=self.config.env,
+            skills=self.skills,
+            rollout=self.config.rollout,
+            config=self.config.warm_start,
+            context_length=context_of(self.base),
+        )
 
     @property
     def directory(self) -> Path:
@@ -103,17 +141,10 @@ class PretrainedStart:
     def _learn(self, world: World, shown: Display, directory: Path) -> None:
         """Do all steps and write the model, which the main rank does (collective)."""
         config, steps = self.config, self.config.warm_start.steps
-        demonstrations = Demonstrations(
-            spec=config.env,
-            skills=self.skills,
-            rollout=config.rollout,
-            config=config.warm_start,
-            context_length=context_of(self.base),
-        )
         supervised = replace(config, objective=Imitation(), optim=self._optim)
         learner = make_learner(supervised, Path(self.base), world)
         tokenizer = load_tokenizer(self.base)
-        samples = demonstrations.samples(Chat(tokenizer), tokenizer)
+        samples = self._demonstrations.samples(Chat(tokenizer), tokenizer)
         for done, loss in imitate(learner, samples, steps, config.warm_start.demonstrations):
             shown.phase("warm start", done, steps)
             if done in (1, steps) or done % max(1, steps // 8) == 0:

@@ -154,18 +154,19 @@ class RunDir:
             lock.release()
 
     def begin_segment(
-        self, after: int, config: str, ranks: int, left_out: Mapping[str, int] | None = None
+        self, after: int, config: str, ranks: int, left_out: Mapping[str, int] | None = None, start: str = ""
     ) -> None:
         """Note that a process trains on after so many steps, with these settings, which become the run's.
 
-        `left_out`: file -> how many of its records are not used. What processes that were killed left
-        unfinished is removed.
+        `left_out`: file -> how many of its records are not used; `start`: the model that the run started
+        from. What processes that were killed left unfinished is removed.
         """
         remove_leftovers(self.path)
         segment = {
             "after": after,
             "started": _now(),
             "ranks": ranks,
+            "start": start,
             "settings": tomllib.loads(config),
             "left_out": dict(left_out or {}),
             "versions": versions(),

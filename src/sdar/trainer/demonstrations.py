@@ -5,8 +5,10 @@ likewise under the skills of another kind and under unrelated text, where the se
 demonstrations: then the model has to read what stands there, since that something stands there tells nothing.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -20,6 +22,9 @@ from sdar.skills import junk
 from sdar.skills.context import Content, SkillContext
 from sdar.trainer.settings import WarmStartConfig
 from sdar.types import Completion, Group, StopReason, Task, Trajectory
+
+SHOWN = 256
+"""Demonstrations that are looked at to find out whether a model has seen the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,13 @@ class Demonstrations:
                 [Group(task, [trajectory])], chat=chat, teacher=None, context_length=self.context_length
             )[0]
             number += 1
+
+    def digest(self, count: int, chat: Chat, tokenizer: PreTrainedTokenizerBase) -> str:
+        """SHA-256 of what the first demonstrations show, token by token: at most `SHOWN` stand for all."""
+        digest = hashlib.sha256()
+        for sample in islice(self.samples(chat, tokenizer), min(count, SHOWN)):
+            digest.update(repr((sample.prompt, sample.body, sample.policy)).encode())
+        return digest.hexdigest()
 
     def content(self, number: int) -> Content | None:
         """What demonstration `number` shows; every stretch of them has about the configured shares."""

@@ -7,10 +7,11 @@ teach. This is ordinary supervised training; the run that follows does the rest.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from sdar.model.load import save_model
 from sdar.model.policy import Packed, Policy
 from sdar.rollout.samples import Sample
 from sdar.rollout.settings import RolloutConfig
-from sdar.runs.files import ensure_directory
+from sdar.runs.files import ensure_directory, write_atomic
 from sdar.runs.paths import data_dir
 from sdar.skills.context import Content, SkillContext
 from sdar.trainer.demonstrations import Demonstrations, draw
@@ -46,17 +47,22 @@ class WarmStart:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the settings, the skill texts and the sources that make the model."""
-        settings = {
+        """SHA-256 over what the model learns from and how: see `fingerprint_of`."""
+        everything = {
             "env": self.spec.fingerprint,
             "skills": [self.skills.bank.fingerprint, str(self.skills.detail), repr(self.skills.rule)],
             "context": [str(self.rollout.context), self.rollout.history],
             "config": asdict(self.config),
         }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        for source in sources():
-            digest.update(source.read_bytes())
-        return digest.hexdigest()
+        return fingerprint_of(asdict(self.config), everything, self._shown)
+
+    def _shown(self) -> str:
+        """Digest of the texts of the tokenizer and of the first demonstrations."""
+        texts = [*self._texts()]
+        tokenizer = build_tokenizer(texts, self.config.model)
+        count = self.config.steps * self.config.demonstrations
+        seen = self.demonstrations.digest(count, Chat(tokenizer), tokenizer)
+        return hashlib.sha256("\0".join([*texts, seen]).encode()).hexdigest()
 
     @property
     def directory(self) -> Path:
@@ -139,14 +145,36 @@ class WarmStart:
         )
 
 
-def sources() -> Iterator[Path]:
-    """The files besides the environment's whose code decides what is learned from demonstrations."""
-    root = Path(sdar.__file__).parent
-    yield from sorted((root / "model").glob("*.py"))
-    parts = ("bank", "context", "embedding", "junk", "retrieval")
-    yield from (root / "skills" / f"{part}.py" for part in parts)
-    yield root / "rollout" / "agent.py"
-    yield from (root / "trainer" / f"{part}.py" for part in ("demonstrations", "imitation", "warm_start"))
+def fingerprint_of(how: Mapping[str, Any], everything: Mapping[str, Any], shown: Callable[[], str]) -> str:
+    """SHA-256 over `how` a model learns (settings and code) and what the demonstrations show.
+
+    What they show is looked at once for `everything` that may change it, the code included, and then kept in
+    the data directory: an edit that changes no demonstration costs seconds, and no new model.
+    """
+    file = data_dir() / "models" / "seen" / f"{_digest(everything, TEACH)}.txt"
+    if not file.exists():
+        write_atomic(file, shown())
+    return _digest({"how": how, "shown": file.read_text(encoding="utf-8")}, LEARN)
+
+
+def _digest(settings: Mapping[str, Any], patterns: Sequence[str]) -> str:
+    root, digest = Path(sdar.__file__).parent, hashlib.sha256()
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for source in sorted(file for pattern in patterns for file in root.glob(pattern)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+LEARN = (
+    "model/embedded.py",
+    "model/policy.py",
+    "model/logprobs.py",
+    "trainer/imitation.py",
+    "trainer/warm_start.py",
+)
+"""Files whose code decides what is learned from demonstrations."""
+TEACH = ("skills/*.py", "model/*.py", "rollout/*.py", "trainer/demonstrations.py", "trainer/warm_start.py")
+"""Files besides the environment's whose code may decide what demonstrations show."""
 
 
 def _optimizers(policy: Policy, lr: float) -> list[torch.optim.Optimizer]:
