@@ -79,7 +79,9 @@ def test_train_stop_resume_and_evaluate(
     monkeypatch.setattr(RunDir, "log_metrics", stop_after_first_step)
     assert main(["train", recipe]) == 130
     out, err = capsys.readouterr()
-    assert err.splitlines()[0].startswith(f"{run.path}: sdar on toy, model embedded, 3 steps of 2 tasks x 2")
+    why, header = err.splitlines()[:2]
+    assert why.startswith("making a model by demonstrations, once for these settings")
+    assert header.startswith(f"{run.path}: sdar on toy, model embedded, 3 steps of 2 tasks x 2")
     assert f"stopped after step 1 of 3; go on with: sdar train --resume {run.path}" in out
     assert out.splitlines()[-1] == str(run.path)
     assert "step 1/3" in err
