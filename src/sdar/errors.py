@@ -43,19 +43,22 @@ class StorageError(SdarError):
     """A disk refused to read or write a file."""
 
 
-def suggest(name: str, choices: Iterable[str]) -> str:
-    """One sentence that names the nearest valid choice, or lists the choices.
+def suggest(name: str, choices: Iterable[str], remedy: str = "") -> str:
+    """One sentence that names the nearest valid choice, or lists the choices; where there is none, `remedy`.
 
     >>> suggest("sdra", ["grpo", "sdar"])
     "did you mean 'sdar'?"
     >>> suggest("x", ["grpo", "sdar"])
     'choose from grpo, sdar'
+    >>> suggest("1", [], "`sdar train` makes one")
+    'none are known: `sdar train` makes one'
     """
     known = sorted(choices)
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    return "choose from " + ", ".join(known) if known else "none are known"
+    none = f"none are known: {remedy}" if remedy else "none are known"
+    return "choose from " + ", ".join(known) if known else none
 
 
 def some(faults: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, P
         saved = {step_of(path): path for path in complete(run.checkpoints)}
         wanted = max(saved, default=0) if step is None else step
         if wanted not in saved:
-            advice = suggest(str(wanted), map(str, saved))
+            advice = suggest(str(wanted), map(str, saved), f"train on with sdar train --resume {run.path}")
             raise CheckpointError(f"{run.path} has no checkpoint of step {wanted}: {advice}")
         checkpoint = saved[wanted]
     check_whole(checkpoint)

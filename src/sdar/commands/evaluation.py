@@ -134,7 +134,8 @@ def find_player(target: str, recipes: Sequence[Layer], options: EvalOptions, fla
 
     settings, model, place = find_model(target, options.step, runs_dir(flags))
     step = model.parent.name
-    name = f"step {int(step[5:])}" if model.parent.parent.name == "checkpoints" else model.name
+    of_run = model.parent.parent.name == "checkpoints"
+    name = f"{model.absolute().parents[2].name} step {int(step[5:])}" if of_run else model.name
     return Player(name, str(model), settings, place, partial(play_model, model))
 
 

@@ -25,6 +25,7 @@ from sdar.settings.config import read_toml
 
 LARGEST = 1 << 18
 """Bytes of a file with templates."""
+MADE = "`sdar prompts import` makes a file"
 NAMES = ("first", "later")
 _PAST = ("step_count", "history_length", "action_history", "current_step")
 _ROOM = ("current_observation", "admissible_actions")
@@ -114,7 +115,7 @@ def read_prompts(path: Path, env: str) -> Templates:
     if env not in FIELDS:
         raise ConfigError(f"{env} takes no prompt file: choose from {', '.join(PromptSet)}")
     if not isinstance(tables.get(env), Mapping):
-        raise DataError(f"{file} has no prompts of {env}: {suggest(env, set(tables) & set(FIELDS))}")
+        raise DataError(f"{file} has no prompts of {env}: {suggest(env, set(tables) & set(FIELDS), MADE)}")
     templates = Templates.of(env, tables[env], f"{file}: {env}")
     if not templates.fingerprint.startswith(wanted):
         raise ConfigError(

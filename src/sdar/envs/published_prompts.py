@@ -32,7 +32,8 @@ def import_prompts(checkout: Path) -> dict[str, Templates]:
         texts = _texts(checkout, file)
         missing = next((name for name in names if name not in texts), None)
         if missing:
-            raise DataError(f"{file} assigns no text to {missing}: {suggest(missing, texts)}")
+            near = suggest(missing, texts, f"it is no {FOLDER / module} as published")
+            raise DataError(f"{file} assigns no text to {missing}: {near}")
         first, later = (texts[name] for name in names)
         found[env] = Templates.of(env, {"first": first, "later": later}, str(file))
     return found

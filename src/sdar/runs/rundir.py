@@ -302,7 +302,9 @@ def find_run(name: str, out: Path) -> RunDir:
     if name == "latest":
         runs = sorted(out.glob("*/meta.json"), key=lambda meta: meta.stat().st_mtime_ns)
         if not runs:
-            raise CheckpointError(f"there is no run in {out}")
+            raise CheckpointError(
+                f"there is no run in {out}: `sdar train` makes one, --out names another place"
+            )
         return RunDir.open(runs[-1].parent)
     return RunDir.open(out / name if not Path(name).exists() and (out / name).exists() else Path(name))
 

@@ -19,6 +19,10 @@ from sdar.skills.lessons import Habits, Lesson
 
 LONG = 40
 """Words of a summary above which it names no examples."""
+VAGUE = "something"
+"""What is said for what nobody knows."""
+UNSURE = "no sure way is known, so try what was not tried."
+"""The summary of a kind without a plan that can be told."""
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -39,11 +43,14 @@ def _special(lesson: Lesson) -> Skill:
     if lesson.plan:
         told = _say(lesson.plan, lesson.terms, examples=True)
         summary = told if len(words(told)) <= LONG else _say(lesson.plan, lesson.terms, examples=False)
+        summary = summary or UNSURE
         points = [_plan_point(lesson), *_filler_points(lesson.plan, lesson.terms.fillers)]
         points += [_failure_point(lesson)] if lesson.lost else []
     else:
-        summary = f"no sure way is known. often tried: {_say(lesson.tried, lesson.terms, examples=False)}"
+        summary = UNSURE
         points = [f"**No plan:** {len(lesson.won)} successes are too few to learn from."]
+        if tried := _say(lesson.tried, lesson.terms, examples=False):
+            points.append(f"**Often tried:** {tried}")
     points += _habit_points(Habits.of(lesson.won), Habits.of(lesson.lost), len(lesson.lost))
     points.append(_evidence(lesson.won, lesson.lost, f"{lesson.num_tasks} tasks"))
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", lesson.kind)
@@ -142,26 +149,30 @@ def _worse(lost: float, won: float) -> bool:
 
 
 def _say(steps: Sequence[str], terms: Abstraction, *, examples: bool) -> str:
-    """Steps as one plain sentence for a small model; a course that is one part several times is said once."""
+    """Steps as one plain sentence for a small model; a course that is one part several times is said once.
+
+    Steps that tell nothing, as `go to something`, are left out; empty where there is no other.
+    """
     lengths = range(1, len(steps) + 1)
-    unit = next((steps[:n] for n in lengths if [*steps[:n]] * (len(steps) // n) == [*steps]), ["nothing"])
-    times = len(steps) // len(unit)
+    unit = next((steps[:n] for n in lengths if [*steps[:n]] * (len(steps) // n) == [*steps]), [])
+    times = len(steps) // len(unit) if unit else 0
     alone = not any(re.search(r"<([2-9]|\d\d+)>", step) for step in steps)
 
-    def word(step: str, slot: str) -> str:
+    def word(step: str, slot: str, named: int) -> str:
         if slot == ANY:
             return _example(terms.fillers.get(step, []), examples)
         if slot == NAMED:
-            return "words of the task"
+            return "another thing it names" if named else "what the task names"
         number = int(slot[1:-1])
         ordinal = _ORDINALS[number - 1] if number <= len(_ORDINALS) else f"{number}th"
         return "the thing in the task" if alone else f"the {ordinal} thing"
 
     def tell(step: str) -> str:
-        return SLOT.sub(lambda match: word(step, match[0]), step)
+        return SLOT.sub(lambda match: word(step, match[0], step.count(NAMED, 0, match.start())), step)
 
+    told = [text for text in map(tell, unit) if VAGUE not in text]
     repeated = {0: "", 1: "", 2: ", all twice"}.get(times, f", all {times} times")
-    return ", ".join(map(tell, unit)) + repeated + "."
+    return f"{', '.join(told)}{repeated}." if told else ""
 
 
 def _example(found: Sequence[Filler], examples: bool) -> str:
@@ -171,7 +182,7 @@ def _example(found: Sequence[Filler], examples: bool) -> str:
         names = [text for text, _ in top]
         return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     shown = sum(filler.shown for filler in found)
-    return "what you were shown" if found and shown >= 0.8 * len(found) else "something"
+    return "what you were shown" if found and shown >= 0.8 * len(found) else VAGUE
 
 
 def _numbered(points: Sequence[str]) -> str:

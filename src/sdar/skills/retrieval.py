@@ -111,7 +111,7 @@ class ByKind(Retrieval):
         """Every kind needs a skill."""
         for kind in sorted(kinds):
             if not bank.of_kind(kind):
-                near = suggest(kind, bank.kinds)
+                near = suggest(kind, bank.kinds, "add a file with this `kind`")
                 raise ConfigError(f"skill bank '{bank.name}' has no skill for task kind '{kind}': {near}")
 
 
@@ -201,7 +201,7 @@ class BySource(Retrieval):
         """Every kind that the data sets stand for needs a skill."""
         for kind in sorted({_SOURCES[kind] for kind in kinds if kind in _SOURCES}):
             if not bank.of_kind(kind):
-                near = suggest(kind, bank.kinds)
+                near = suggest(kind, bank.kinds, "add a file with this `kind`")
                 raise ConfigError(f"skill bank '{bank.name}' has no skill of kind '{kind}': {near}")
 
 

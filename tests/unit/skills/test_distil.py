@@ -12,7 +12,7 @@ from sdar.runs.records import Notes, trajectory_record
 from sdar.runs.rundir import RunDir
 from sdar.skills.abstraction import Abstraction, Episode, longest_common, progress
 from sdar.skills.bank import SkillBank, find_problems
-from sdar.skills.distil import distil
+from sdar.skills.distil import UNSURE, _say, distil
 
 FRUIT = ("apple", "pear", "plum", "fig", "lime", "kiwi")
 PLACES = ("shelf", "bowl", "box")
@@ -104,9 +104,20 @@ def test_a_part_done_twice_is_said_once() -> None:
     assert chill.summary == "take the thing in the task from box 1, pack it, all twice."
 
 
+def test_summaries_read_as_advice() -> None:
+    terms = Abstraction(frozenset(), False, {}, frozenset())
+    steps = ["go to <any>", "go to <task>", "move <task> to <task>"]
+    assert _say(steps, terms, examples=True) == (
+        "go to what the task names, move what the task names to another thing it names."
+    )
+    assert _say(["go to <any>"], terms, examples=True) == ""
+    assert _say([], terms, examples=True) == ""
+
+
 def test_too_few_successes_make_no_plan() -> None:
     [general, chill] = distil(FAILURES, "x").skills
-    assert chill.summary.startswith("no sure way is known. often tried: ")
+    assert chill.summary == UNSURE
+    assert "**Often tried:** " in chill.text
     assert "0 successes are too few" in chill.text
     assert "**Plan:**" not in chill.text
     assert general.summary
