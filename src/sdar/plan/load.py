@@ -62,7 +62,7 @@ def load_of(config: RunConfig, assumed: Assumed, context: int) -> Load:
     def lengths(case: str) -> Lengths:
         answer, own = answers[case], added[case]
         if window:
-            prompt = read = found["window"][case] + own
+            prompt = read = min(found["window"][case] + own, rollout.max_prompt or context)
         else:
             # No episode has its longest observation in every turn.
             growth = found["turn"]["mean"]

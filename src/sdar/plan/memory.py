@@ -24,8 +24,8 @@ BUCKET = 1 << 28
 """Bytes of a weight sync's bucket, see `sdar.trainer.weight_sync`."""
 LOGITS = {"cpu": 1 << 21, "cuda": 1 << 27}
 """Logits of a chunk, see `sdar.model.logprobs.chunk_tokens`."""
-ROOM = 64
-"""Step of the hf engine's cache, see `sdar.rollout.engines.cache`."""
+FIRST_ROOM = 256
+"""Least tokens that a row of the hf engine's cache has room for, see `sdar.rollout.engines.cache`."""
 
 Items = Mapping[str, float]
 """Item -> bytes."""
@@ -168,15 +168,16 @@ class Budget:
         count = objective.teacher_tokens
         return tokens * (12 * count + 4 if count else 4 * self.shape.vocab)
 
-    def cache(self, load: Load) -> float:
-        """The hf engine's keys and values: rows of one length, which grows by half."""
+    def cache(self, load: Load, lengths: Lengths) -> float:
+        """The hf engine's keys and values: rows whose room is doubled from the prompt's to the sample's."""
         rows = min(self.config.rollout.max_live, load.rank_episodes)
-        room, longest = 0, load.longest.sample
-        needed = load.typical.prompt
-        while room < longest:
-            room = -(-max(needed, room + room // 2) // ROOM) * ROOM
-            needed = room + 1
-        return rows * room * 2 * self.shape.layers * self.shape.keys * self.width
+        room = FIRST_ROOM
+        while room < lengths.prompt:
+            room *= 2
+        rooms = [room]
+        while rooms[-1] < lengths.sample:
+            rooms.append(2 * rooms[-1])
+        return rows * sum(rooms) * 2 * self.shape.layers * self.shape.keys * self.width
 
 
 def phases(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> dict[str, Items]:
@@ -191,7 +192,7 @@ def phases(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> di
     scored = update * lengths.answer / lengths.sample if config.rollout.context == "window" else update / 2
     return {
         "build": certain["build"],
-        "rollout": {**learnt, **_engine(budget, load, assumed)},
+        "rollout": {**learnt, **_engine(budget, load, assumed, lengths)},
         "score": {
             **learnt,
             "gathered": budget.gathered(),
@@ -208,8 +209,11 @@ def phases(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> di
     }
 
 
-def _engine(budget: Budget, load: Load, assumed: Assumed) -> Items:
-    """What generating takes: weights, keys and values, a prompt on its way, logits."""
+def _engine(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> Items:
+    """What generating takes: weights, keys and values, a prompt on its way, logits.
+
+    Each row has room for its own length, so over many rows the typical length counts.
+    """
     config, engine = budget.config, budget.engine()
     settings = config.rollout.engine
     if isinstance(settings, VLLM):
@@ -218,8 +222,8 @@ def _engine(budget: Budget, load: Load, assumed: Assumed) -> Items:
     prefill = settings.prefill_tokens if isinstance(settings, HF) else 0
     return {
         "engine": engine,
-        "KV cache": budget.cache(load),
-        "activations": max(prefill, load.longest.prompt) * budget.layer_activations(),
+        "KV cache": budget.cache(load, load.typical),
+        "activations": max(prefill, lengths.prompt) * budget.layer_activations(),
         "logits": rows * budget.shape.vocab * (budget.width + 28),
     }
 

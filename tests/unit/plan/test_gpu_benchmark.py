@@ -30,7 +30,7 @@ def test_the_script_measures_every_part(
         assert found[name]["tokens_per_second"] > 0
         assert found[name]["utilisation"] > 0
         assert f"{name}, memory" in shown
-    # Of 131,520 parameters: weights, gradients and two moments of 4 bytes at least.
+    # Of 131,456 parameters: weights, gradients and two moments of 4 bytes at least.
     assert found["planned_bytes"]["update"] > 16 * 131_000
     assert 0 <= found["mismatch"]["mean"] <= found["mismatch"]["most"] < 0.05
     assert found["attention"]["flash"]

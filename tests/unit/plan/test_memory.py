@@ -178,15 +178,17 @@ def test_an_update_takes_what_the_formula_says(
 def test_the_cache_is_as_large_as_the_engine_makes_it() -> None:
     config = load_config("alfworld/published", "qwen3-1.7b", {"rollout.max_live": 4})
     load = load_of(config, Assumed(gpus=8), 40960)
-    cache = RaggedCache(4)
-    for _ in range(4):
-        cache.open(None)
-    for length in range(load.typical.prompt, load.longest.sample + 1):
-        cache.reserve(length)
-    rows, room = cache._shape
+    cache, most = RaggedCache(4), 0
+    rows = [row for row in (cache.open(None) for _ in range(4)) if row is not None]
+    for length in range(load.typical.prompt, load.typical.sample + 1):
+        for row in rows:
+            cache.reserve(row, length)
+            most = max(most, sum(slab._size * room for room, slab in cache._slabs.items()))
     shape = ModelShape.of(table()["Qwen/Qwen3-1.7B"], "table")
-    made = Budget(config=config, shape=shape, ranks=8).cache(load)
-    assert made == rows * room * 2 * 28 * 8 * 128 * 2
+    made = Budget(config=config, shape=shape, ranks=8).cache(load, load.typical)
+    assert len(rows) == 4
+    # The last row that moves holds its old room while it is copied.
+    assert made == (most + 4 * 512 - 1024) * 2 * 28 * 8 * 128 * 2
 
 
 def test_a_start_that_cannot_fit_is_refused_in_one_line() -> None:

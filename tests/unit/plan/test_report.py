@@ -9,7 +9,7 @@ import pytest
 from sdar.build.checks import check
 from sdar.cli import main
 from sdar.errors import ConfigError
-from sdar.plan.memory import BUCKET, LOGITS
+from sdar.plan.memory import BUCKET, FIRST_ROOM, LOGITS
 from sdar.plan.report import Plan
 from sdar.plan.settings import GIB, Assumed
 from sdar.recipe import load_config
@@ -78,9 +78,11 @@ def test_constants_are_those_of_the_parts_that_do_it() -> None:
     import torch
 
     from sdar.model.logprobs import chunk_tokens
+    from sdar.rollout.engines import cache
     from sdar.trainer.weight_sync import BUCKET_BYTES
 
     assert BUCKET == BUCKET_BYTES
+    assert FIRST_ROOM == cache.FIRST_ROOM
     for device, logits in LOGITS.items():
         assert chunk_tokens(1000, torch.device(device)) == logits // 1000
 
