@@ -19,8 +19,9 @@ from sdar.objectives.base import Objective
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.collector import Collector
 from sdar.rollout.engines.hf import HFEngine
-from sdar.rollout.settings import RolloutConfig
+from sdar.rollout.settings import RolloutConfig, WriterConfig
 from sdar.rollout.views import Views
+from sdar.rollout.writing import PolicyAuthor, Writing
 from sdar.runs.rundir import RunDir
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
@@ -175,6 +176,13 @@ def tiny_trainer(
             lambda path: export_model(policy, torch.float32, tiny_tokenizer(), world, path),
         ),
         run=run,
+        writing=Writing(
+            author=PolicyAuthor(engine, chat),
+            config=WriterConfig(max_tokens=4),
+            run=run,
+            ranks=world,
+            seed=train.get("seed", 0),
+        ),
         evaluate=evaluate,
         progress=Quiet(),
     )

@@ -22,7 +22,7 @@ from sdar.model.settings import ModelConfig
 from sdar.objectives.advantages import AdvantageConfig
 from sdar.objectives.base import Objective, Stream, objectives
 from sdar.objectives.sdar import SDAR
-from sdar.rollout.settings import RolloutConfig
+from sdar.rollout.settings import RolloutConfig, WriterConfig
 from sdar.rollout.views import ViewsConfig
 from sdar.settings.config import FLAGS, Layer, load, to_table
 from sdar.settings.schedules import Shape
@@ -66,6 +66,8 @@ class RunConfig:
     """What the teacher knows."""
     rollout: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_tokens=16))
     """How episodes are played."""
+    writer: WriterConfig = field(default_factory=WriterConfig)
+    """Who writes the texts that stages ask for."""
     advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(invalid_penalty=0.0))
     """How returns become advantages."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-4, schedule=Shape.LINEAR))

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sdar.build.card import model_card
-from sdar.build.engine import make_engine
+from sdar.build.engine import make_author, make_engine
 from sdar.build.evaluate import play_panel
 from sdar.build.learner import make_learner
 from sdar.build.prompts import check_prompts, teacher_views
@@ -18,6 +18,7 @@ from sdar.model.load import compute_dtype, load_tokenizer
 from sdar.objectives.base import objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
+from sdar.rollout.writing import Writing
 from sdar.runs.rundir import RunDir
 from sdar.settings.config import to_toml
 from sdar.skills.retrieval import retrievals
@@ -126,6 +127,13 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
         learner=learner,
         checkpoints=Checkpoints(run.checkpoints, config.checkpoint, world, export),
         run=run,
+        writing=Writing(
+            author=make_author(config.writer, engine, chat),
+            config=config.writer,
+            run=run,
+            ranks=world,
+            seed=config.train.seed,
+        ),
         evaluate=evaluate_step,
         progress=progress,
     )

@@ -1,11 +1,13 @@
 """The model that a run starts from; one that learns from demonstrations first is made where it is missing."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 
@@ -22,6 +24,7 @@ from sdar.runs.paths import data_dir
 from sdar.runs.progress import Display
 from sdar.settings.schedules import Shape
 from sdar.skills.context import SkillContext
+from sdar.trainer.collected import collected
 from sdar.trainer.demonstrations import Demonstrations
 from sdar.trainer.distributed import World
 from sdar.trainer.imitation import Imitation, imitate
@@ -30,9 +33,15 @@ from sdar.trainer.warm_start import WarmStart, fingerprint_of
 from sdar.trainer.weight_sync import export_model
 
 
-def warm_start(config: RunConfig) -> Path:
-    """Make the model of the warm start where it is missing; its directory."""
+def warm_start(config: RunConfig, texts: Path | None = None) -> Path:
+    """Make the model of the warm start where it is missing; its directory.
+
+    With `texts`, a texts.jsonl of a run, a pretrained model learns those in place of demonstrations.
+    """
     with stage(config) as (world, shown):
+        if texts is not None:
+            base = find_model(config.warm_start.from_)
+            return PretrainedStart(config, skill_context(config), base, texts).ensure(world, shown)
         return start_model(replace(config, model=replace(config.model, path=EMBEDDED)), world, shown)
 
 
@@ -81,17 +90,21 @@ class PretrainedStart:
     skills: SkillContext
     base: str
     """Directory or hub name of the pretrained model."""
+    texts: Path | None = None
+    """What is learned in place of demonstrations."""
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weights to start from, and what they learn from and how: see `fingerprint_of`."""
         config = self.config
-        how = {
+        how: dict[str, Any] = {
             "base": weights_digest(self.base),
             "warm_start": {**asdict(config.warm_start), "from_": "", "model": ""},
             "model": {**asdict(config.model), "path": "", "dtype": str(compute_dtype(config.model))},
             "optim": [config.optim.betas, config.optim.weight_decay, config.optim.max_grad_norm],
         }
+        if self.texts is not None:
+            how["texts"] = hashlib.sha256(self.texts.read_bytes()).hexdigest()
         everything = {
             **how,
             "env": config.env.fingerprint,
@@ -144,7 +157,11 @@ class PretrainedStart:
         supervised = replace(config, objective=Imitation(), optim=self._optim)
         learner = make_learner(supervised, Path(self.base), world)
         tokenizer = load_tokenizer(self.base)
-        samples = self._demonstrations.samples(Chat(tokenizer), tokenizer)
+        chat, seed = Chat(tokenizer), config.warm_start.seed
+        if self.texts is None:
+            samples = self._demonstrations.samples(chat, tokenizer)
+        else:
+            samples = collected(self.texts, chat, tokenizer.eos_token_id, context_of(self.base), seed)
         for done, loss in imitate(learner, samples, steps, config.warm_start.demonstrations):
             shown.phase("warm start", done, steps)
             if done in (1, steps) or done % max(1, steps // 8) == 0:

@@ -19,7 +19,7 @@ from sdar.commands.serving import ServeOptions, serve_retriever
 from sdar.commands.shelf import RunsOptions, runs
 from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
-from sdar.commands.training import TrainOptions, train, warm_start
+from sdar.commands.training import TrainOptions, WarmStartOptions, train, warm_start
 from sdar.commands.view import ViewOptions, view
 from sdar.plan.settings import Assumed
 
@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),
     "runs": Command(runs, "[clean] [RUN ...]", RunsOptions),
     "view": Command(view, "[RUN ...]", ViewOptions),
-    "warm-start": Command(warm_start, RECIPES, TableOptions, settings=True),
+    "warm-start": Command(warm_start, RECIPES, WarmStartOptions, settings=True),
     "study": Command(study, "FILE.toml", StudyOptions),
     "list": Command(show_list, "[GROUP ...]", TableOptions, settings=True),
     "check": Command(check, "(env | objective | engine) NAME", TableOptions, settings=True),

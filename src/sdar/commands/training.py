@@ -1,6 +1,7 @@
 """`sdar train` and `sdar warm-start`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdar.commands.base import IS_MAIN, STOPPED, TableOptions, configure, runs_dir, say, short, show, warn
@@ -111,7 +112,16 @@ def check_plugins(config: "RunConfig", flags: Layer) -> None:
         raise ConfigError(name_plugins("the recipe or run", config.plugins))
 
 
-def warm_start(words: list[str], options: TableOptions, flags: Layer) -> int:
+@dataclass(frozen=True, kw_only=True)
+class WarmStartOptions(TableOptions):
+    """Options of `sdar warm-start`."""
+
+    texts: str = ""
+    """A texts.jsonl of a run: a pretrained model (--warm_start.from) learns to write these texts, in place of
+    demonstrations."""
+
+
+def warm_start(words: list[str], options: WarmStartOptions, flags: Layer) -> int:
     """Train a model to start from on demonstrations, and show what skills in its prompt are worth.
 
     Without --warm_start.from it is the embedded model. The result is a plain model directory.
@@ -125,7 +135,11 @@ def warm_start(words: list[str], options: TableOptions, flags: Layer) -> int:
     from sdar.build.warm_start import warm_start as make_model
     from sdar.evaluation.tables import content_sheet
 
-    model = make_model(config)
+    if options.texts and not config.warm_start.from_:
+        raise ConfigError("--texts is for a pretrained model: name it with --warm_start.from")
+    if options.texts and not Path(options.texts).is_file():
+        raise ConfigError(f"--texts: there is no file {options.texts}")
+    model = make_model(config, Path(options.texts) if options.texts else None)
     results = evaluate_model(model, config, content_rules(config))
     show([content_sheet(results)], options.format, [str(model)])
     return 0

@@ -111,3 +111,14 @@ def adrs(objective: Any, x: StepInputs) -> np.ndarray:
         cap = objective.cap * min(1.0, std / np.median(list(spread.values())))
         adv_M[at] += np.clip(eta * (reward_M[at] - reward_M[at].mean()) / std, -cap, cap)
     return adv_M
+
+
+@credit_oracles.register("opid")
+def opid(objective: Any, x: StepInputs) -> np.ndarray:
+    """Token by token and teacher by teacher."""
+    adv_M, old_M = x.adv_M.numpy().copy(), x.streams[Stream.OLD].numpy()
+    for view, coef in enumerate((objective.episode_coef, objective.step_coef)):
+        teacher_M, taught_M = (part.numpy() for part in x.teacher(view))
+        for place in np.flatnonzero(taught_M):
+            adv_M[place] += coef * (teacher_M[place] - old_M[place])
+    return adv_M

@@ -38,7 +38,8 @@ class GRSD(PolicyGradient):
 
     Differences from the published code: the teacher reads the actions of a success and of a failure of the
     group as DO and AVOID (view `contrast`), where there the policy reflects on every episode and a frozen
-    copy of it sums the reflections up; there is no policy gradient on reflections (an option there).
+    copy of it sums the reflections up (stage `reflect` with view `guidance` is that, but the policy itself
+    sums up); there is no policy gradient on reflections (an option there).
     """
 
     views: ClassVar[tuple[str, ...]] = ("contrast",)

@@ -126,6 +126,7 @@ def _distance(objective: Any, x: Tensors) -> Token:
 @oracles.register("agent-opsd")
 @oracles.register("grsd")
 @oracles.register("ocsd")
+@oracles.register("opid")
 @oracles.register("skill-grpo")
 @oracles.register("grpo")
 def grpo(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
@@ -305,6 +306,15 @@ def icsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expecte
         objective.coef, _taught(x, Token(weight_BT * gap_BT, -weight_BT))
     )
     return _expected(objective, x, counts, token)
+
+
+@oracles.register("seed")
+def seed(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """The gate is a constant; d(gap) = -1."""
+    gap_BT = x["teacher_BT"] - x["logp_BT"]
+    gate_BT = (1 + np.tanh(objective.beta * gap_BT / 2)) / 2
+    term = _taught(x, Token(gate_BT * gap_BT, -gate_BT))
+    return _expected(objective, x, counts, _policy(objective, x, x["adv_BT"]).plus(objective.coef, term))
 
 
 @oracles.register("step-opsd")

@@ -30,6 +30,38 @@ class LongPrompt(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WriterConfig:
+    """Who writes the texts that stages ask for, and how."""
+
+    base_url: str = ""
+    """Address of a chat endpoint, up to and without `/chat/completions`; empty: the policy writes. A key is
+    read from the environment variable OPENAI_API_KEY."""
+    model: str = ""
+    """The endpoint's name of the model."""
+    temperature: float = 1.0
+    """Of the sampling; 0 is greedy."""
+    max_tokens: int = 512
+    """Tokens of one text."""
+    concurrency: int = 16
+    """Requests to the endpoint at a time."""
+    timeout: float = 120.0
+    """Seconds without an answer after which a request is given up and tried again."""
+    retries: int = 5
+    """Times that a request is tried again when the endpoint is busy or does not answer."""
+    replay: str = ""
+    """A texts.jsonl of another run: what it holds is not asked for again."""
+
+    def __post_init__(self) -> None:
+        check_least(self, "writer", temperature=0, max_tokens=1, concurrency=1, retries=0)
+        if self.timeout <= 0:
+            raise ConfigError(f"writer.timeout must be above 0, not {self.timeout}")
+        if bool(self.base_url) != bool(self.model):
+            raise ConfigError(
+                "writer.base_url and writer.model name an endpoint together: give both, or none"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
     """How episodes are played."""
 

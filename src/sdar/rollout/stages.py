@@ -7,19 +7,36 @@ has all groups and runs it alike, so it must not depend on the rank or on chance
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
 from sdar.skills.context import SkillContext
-from sdar.types import ContextMode, Group, Trajectory
+from sdar.types import ContextMode, Group, Message, Trajectory
+
+
+class Ask(NamedTuple):
+    """A text to be written."""
+
+    about: str
+    """What it is for, for whoever reads the texts of a run."""
+    messages: tuple[Message, ...]
+
+
+def cannot_write(asks: Sequence[Ask]) -> list[str]:
+    """For who cannot write."""
+    raise ConfigError("this stage asks for texts, and nobody is there to write them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a stage can ask for."""
+    """What a stage can ask for. Every rank asks for the same, and gets the same."""
 
     bank: SkillContext | None = None
     """The skills of the run, where anybody sees them."""
+    write: Callable[[Sequence[Ask]], list[str]] = cannot_write
+    """A text for each ask, by the policy or an endpoint as the settings `writer` say; empty for a question
+    that leaves no room in the context. The same in a run that goes on."""
 
     @property
     def skills(self) -> SkillContext:
@@ -37,7 +54,15 @@ class Tools:
 
 Stage = Callable[[Sequence[Group], Tools], list[Group]]
 
-stages: Registry[Stage] = Registry("stage", homes={"swap-skills": "sdar.rollout.swaps"})
+stages: Registry[Stage] = Registry(
+    "stage",
+    homes={
+        "analyse": "sdar.rollout.texts",
+        "reflect": "sdar.rollout.texts",
+        "swap-skills": "sdar.rollout.swaps",
+        "write-skill": "sdar.rollout.texts",
+    },
+)
 
 
 @stages.register("drop-equal")

@@ -129,6 +129,38 @@ def contrast(context: TeacherContext) -> Note | None:
     return Note("\n".join(["From attempts at this task:", *lines]))
 
 
+@register("own-skill")
+def own_skill(context: TeacherContext) -> Note | None:
+    """The skill that stage `write-skill` had written, or no teacher. Source: SEED, arXiv 2607.14777."""
+    return told(context, "skill", "What was learned from this attempt:")
+
+
+@register("guidance")
+def guidance(context: TeacherContext) -> Note | None:
+    """What stage `reflect` had written to do and to avoid, or no teacher. Source: GRSD, arXiv 2607.28076."""
+    return told(context, "guidance", "From attempts at this task:")
+
+
+@register("episode-skill")
+def episode_skill(context: TeacherContext) -> Note | None:
+    """The skill of an analysed episode where the turn has none. Source: OPID, arXiv 2606.26790."""
+    if step_skill(context):
+        return None
+    return told(context, "episode skill", "What this attempt shows:")
+
+
+@register("step-skill")
+def step_skill(context: TeacherContext) -> Note | None:
+    """The skill of this turn of an analysed episode, or no teacher. Source: OPID, arXiv 2606.26790."""
+    return told(context, f"skill of turn {context.turn}", "What matters now:")
+
+
+def told(context: TeacherContext, fact: str, title: str) -> Note | None:
+    """A fact that a stage added to the episode, under a title; None without it."""
+    text = context.trajectory.facts.get(fact)
+    return Note(f"{title}\n{text}") if text else None
+
+
 @register("expert", "expert")
 def expert(context: TeacherContext) -> Note | None:
     """What the environment's first expert would do now, or at each turn of a transcript. Source: our own."""

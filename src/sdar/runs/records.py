@@ -66,6 +66,7 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
         "reward": trajectory.reward,
         "end": trajectory.end.value,
         "skills": list(notes.skills),
+        "facts": dict(trajectory.facts),
         "turns": turns,
     }
 

@@ -6,14 +6,15 @@
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`
     trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `sdar.runs.records`
+    texts.jsonl                     one object for each text that a stage asked for, where one did
     eval/step-000000.json           the fixed panel at that step, see `sdar.evaluation.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
     checkpoints/                    model, tokenizer and trainer state
     tensorboard/                    the metrics once more, as events
     learning_curve.png              drawn at the end
 
-Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl` and
-`segments.jsonl` grow by lines. `lock` is held by the process that trains. A file that cannot be read raises
+Files appear whole: each is written beside its place and moved there. Only `metrics.jsonl`, `segments.jsonl`
+and `texts.jsonl` grow by lines. `lock` is held by the process that trains. A file that cannot be read raises
 one line that names it and says what to do.
 A number that is not finite is null.
 
@@ -184,6 +185,11 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def texts_file(self) -> Path:
+        """One JSON object for each text that a stage asked for."""
+        return self.path / "texts.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints go."""
         return self.path / "checkpoints"
@@ -224,6 +230,11 @@ class RunDir:
         """Append one line; it is on its way to the disk when this returns."""
         with storing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(_line({"step": step, **metrics}))
+
+    def add_texts(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append texts; a resumed run that comes to the same question finds them here."""
+        with storing(self.texts_file), self.texts_file.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
     def write_trajectories(
         self,
@@ -273,6 +284,11 @@ def read_metrics(run: RunDir) -> list[dict[str, float]]:
     """The metrics of every step, in order; a line cut short by a crash is left out."""
     lines = _read_lines(run.metrics_file)
     return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
+
+
+def read_texts(file: Path) -> list[dict[str, Any]]:
+    """The texts of a run, in the order in which they were written."""
+    return _read_lines(file)
 
 
 def read_trajectories(run: RunDir, step: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ observed with each skill are the whole state.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,8 +25,9 @@ from sdar.rollout.attempts import all_attempts, grouped, share, unshare
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.samples import SampleReport, build_samples
-from sdar.rollout.stages import Tools, run_stages
+from sdar.rollout.stages import Ask, Tools, run_stages
 from sdar.rollout.views import Views
+from sdar.rollout.writing import Writing
 from sdar.runs.checkpoints import read_returns, step_of
 from sdar.runs.rundir import RunDir
 from sdar.skills.context import SkillContext
@@ -79,6 +81,8 @@ class Trainer:
     learner: Learner
     checkpoints: Checkpoints
     run: RunDir
+    writing: Writing
+    """Writes what stages ask for."""
     evaluate: Callable[[int], Mapping[str, float]]
     """Metrics of the policy after so many steps; called on every rank, those of the main rank are logged."""
     progress: Progress
@@ -142,8 +146,8 @@ class Trainer:
         with clock.phase("step"):
             with clock.phase("rollout"):
                 played, overlong = self._collect(step)
+                groups, staged = self._stage(played, step)
                 self.engine.sleep()
-                groups = run_stages(self.stages, played, Tools(bank=self.skills))
             with clock.phase("score"):
                 batch, report = self._assemble(groups)
                 self._score(batch)
@@ -170,6 +174,7 @@ class Trainer:
             **rollout_metrics(played, overlong),
             **teacher_metrics(report),
             **score_metrics(batch, learned),
+            **staged,
             **credited,
             **learned.metrics,
             **clock.seconds,
@@ -208,6 +213,16 @@ class Trainer:
 
         shares = world.gather(self.collector.play(mine, derive(self.config.seed, step), on_progress=show))
         return grouped(unshare(shares), rollout.group_size)
+
+    def _stage(self, played: Sequence[Group], step: int) -> tuple[list[Group], dict[str, float]]:
+        """What the stages leave of the groups and add to them, and how many texts ended in which way."""
+        ends: Counter[str] = Counter()
+
+        def write(asks: Sequence[Ask]) -> list[str]:
+            return self.writing.write(asks, step, lambda end: ends.update([end]))
+
+        groups = run_stages(self.stages, played, Tools(bank=self.skills, write=write))
+        return groups, {f"texts/{end}": float(count) for end, count in sorted(ends.items())}
 
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:
         """The samples of all groups, with their advantages."""

@@ -29,10 +29,11 @@ from sdar.trainer.distributed import World
 from sdar.trainer.settings import OptimConfig
 from sdar.types import ContextMode
 
-SHOWN = {"pcsd": "gate_mean", "adrs": "trust_mean"}
+FOLLOW_UPS = ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs", "ucob", "opid", "seed"]
+SHOWN = {"pcsd": "gate_mean", "adrs": "trust_mean", "seed": "gate_mean", "opid": "step_gap"}
 
 
-@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs", "ucob"])
+@pytest.mark.parametrize("name", FOLLOW_UPS)
 def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path / name, world, steps=2, objective=objectives[name]())
     assert trainer.train() == 2
@@ -42,7 +43,7 @@ def test_it_trains(name: str, world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("env", ["alfworld", "search_qa", "webshop"])
-@pytest.mark.parametrize("name", ["pcsd", "step-opsd", "ocsd", "agent-opsd", "icsd", "grsd", "adrs", "ucob"])
+@pytest.mark.parametrize("name", FOLLOW_UPS)
 def test_it_trains_on_every_environment(name: str, env: str, world: World, tmp_path: Path) -> None:
     """Two steps of two episodes of two turns; views that need a success find none and give no teacher."""
     trainer = tiny_trainer(

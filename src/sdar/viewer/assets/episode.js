@@ -23,6 +23,7 @@ export class EpisodePane {
       el("h2", {}, mark(record.success), " ", record.goal || record.task),
       this.#facts(),
       this.#skills(),
+      this.#texts(),
       this.near, this.map, turns);
     this.node.addEventListener("scroll", followTip);
   }
@@ -67,6 +68,12 @@ export class EpisodePane {
   #skills() {
     if (!this.record.skills.length) return null;
     return el("div.chips", {}, "skills seen:", this.record.skills.map((skill) => el("span.chip", {}, skill)));
+  }
+
+  // What stages found out or had written about the episode; older runs have none.
+  #texts() {
+    return Object.entries(this.record.facts ?? {}).map(([name, text]) =>
+      el("details", { data: { role: "text" } }, el("summary", {}, name), el("pre", { tabIndex: 0 }, text)));
   }
 
   #turn(turn, number) {
