@@ -139,7 +139,9 @@ def tiny_trainer(
         load=lambda path: Policy(tiny_model(seed=int(path))),
     )
     skills, share = SkillContext(BANK, retrieval or Everything()), objective.skilled_share
-    collector = Collector(spec, engine, chat, rollout, skills if share else None, share or 1.0)
+    shows = objective.stages_show_skills
+    known = skills if share or shows else None
+    collector = Collector(spec, engine, chat, rollout, known, share if known else 1.0)
 
     def evaluate(step: int) -> dict[str, float]:
         groups = collector.collect(spec.panel(spec.panels()[0]).tasks[:2], 1, seed=0)

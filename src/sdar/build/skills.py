@@ -42,4 +42,5 @@ def content_rules(config: RunConfig) -> list[str]:
 def needs_skills(config: RunConfig) -> bool:
     """Whether a teacher, the student or the embedded model's demonstrations see skills."""
     taught = any("skills" in views[name].needs for name in config.view_names)
-    return taught or config.objective.skilled_share > 0 or config.model.path == EMBEDDED
+    shown = config.objective.skilled_share > 0 or config.objective.stages_show_skills
+    return taught or shown or config.model.path == EMBEDDED

@@ -96,7 +96,8 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     check_prompts(config, start, chat, skills)
     engine = make_engine(config, start, world, chat)
     share = objective.skilled_share
-    collector = Collector(spec, engine, chat, config.rollout, skills if share else None, share)
+    known = skills if share or objective.stages_show_skills else None
+    collector = Collector(spec, engine, chat, config.rollout, known, share)
     player = Collector(spec, engine, chat, config.rollout, skills if objective.student_skills else None)
     shown = retrievals.name_of(type(config.skills.retrieval)) if objective.student_skills else ""
 

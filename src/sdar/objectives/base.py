@@ -60,6 +60,8 @@ class Objective(ABC):
     have no teacher."""
     stages: ClassVar[tuple[str, ...]] = ()
     """What is done between rollout and learning, by the names of `sdar list stages`, in order."""
+    stages_show_skills: ClassVar[bool] = False
+    """Whether its stages show skills to somebody, though no player and no teacher sees them."""
     extras: ClassVar[bool] = False
     """Whether it learns from extra samples, which stages may add."""
 
@@ -216,6 +218,7 @@ objectives: Registry[type[Objective]] = Registry(
         "ocsd": "sdar.objectives.ocsd",
         "opsd": "sdar.objectives.opsd",
         "opid": "sdar.objectives.opid",
+        "ovcsd": "sdar.objectives.ovcsd",
         "pcsd": "sdar.objectives.pcsd",
         "rlsd": "sdar.objectives.rlsd",
         "sdar": "sdar.objectives.sdar",

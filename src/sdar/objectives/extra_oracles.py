@@ -1,5 +1,6 @@
 """Loss and gradient of the built-in objectives that learn from extra samples, by hand in NumPy."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,18 @@ def ucob(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expecte
         d_top_BTK[at][:-1] = weight * (p - q)
     own = _policy(objective, counted(x, "own")[0], x["adv_BT"])
     return both(objective, x, own, Token(value_BT, d_student_top_BTK=d_top_BTK))
+
+
+@oracles.register("ovcsd")
+def ovcsd(objective: Any, x: Tensors, counts: Denominators, step: int) -> Expected:
+    """On extra samples the policy gradient where they are credited, and the KL where they have a teacher."""
+    bare = replace(objective, pg_coef=1.0, kl_coef=0.0, entropy_coef=0.0, tis_cap=0.0, ratio="token")
+    credited_BT, has_BT = x["credited_mask_BT"], x.get("teacher_mask_BT", True) & x["extra_mask_BT"]
+    fork = _policy(bare, x, np.where(credited_BT, x["adv_BT"], 0.0))
+    s, t = x["student_top_BTK"], x["teacher_top_BTK"]
+    q, scale_BT = np.exp(t), objective.coef * x["weight_BT"] * has_BT
+    value_BT = objective.fork_coef * fork.value_BT * credited_BT + scale_BT * (q * (t - s)).sum(-1)
+    d_logp_BT = objective.fork_coef * fork.d_logp_BT * credited_BT
+    extra = Token(value_BT, d_logp_BT, d_student_top_BTK=-q * scale_BT[..., None])
+    own = _policy(objective, counted(x, "own")[0], x["adv_BT"])
+    return both(objective, x, own, extra)

@@ -6,21 +6,22 @@ and the seed.
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from math import floor
 from typing import Generic, TypeVar
 
 from sdar.envs.base import EnvSpec
-from sdar.errors import ContextOverflow
+from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
-from sdar.rollout.agent import Dialogue, Episode
+from sdar.rollout.agent import Always, Dialogue, Episode, Shows
 from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Engine, Sampling
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.context import SkillContext
-from sdar.types import Completion, EndReason, Step, Task, Trajectory
+from sdar.types import Completion, EndReason, Place, Step, Task, Trajectory
 
 D = TypeVar("D", bound=Dialogue)
 Answer = tuple[str, Completion]
@@ -43,9 +44,21 @@ class Player(Plays, Generic[D]):
         on_progress: Progress | None = None,
     ) -> list[Trajectory]:
         """See `Plays.play`; `sampling` is the config's by default."""
+        starts = [partial(self._start, task, index) for task, index in attempts]
+        return self._play(attempts, starts, seed, sampling, on_progress)
+
+    def _play(
+        self,
+        attempts: Sequence[Attempt],
+        starts: Sequence[Callable[[], D]],
+        seed: int,
+        sampling: Sampling | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Trajectory]:
+        """Play episodes that begin as `starts` say, one for each attempt; no two attempts are alike."""
         config = self.config
         sampling = sampling or Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-        waiting, won = deque(attempts), 0
+        waiting, won = deque(zip(attempts, starts, strict=True)), 0
         ended: dict[tuple[str, int], Trajectory] = {}
         table = _Table(self)
         self._problems = {}
@@ -53,9 +66,9 @@ class Player(Plays, Generic[D]):
             while waiting or table.live:
                 started: list[D] = []
                 while waiting and len(table.live) + len(started) < config.max_live:
-                    task, index = waiting.popleft()
+                    (task, index), start = waiting.popleft()
                     try:
-                        started.append(self._start(task, index))
+                        started.append(start())
                     except ContextOverflow as error:
                         ended[task.id, index] = Trajectory(
                             task, index, config.context, (), False, EndReason.OVERLONG, problem=str(error)
@@ -160,7 +173,34 @@ class Collector(Player[Episode]):
         self.engine, self.chat, self.share = engine, chat, share
         self._asked: dict[int, Episode] = {}
 
+    def play_on(self, branches: Sequence[tuple[Place, int]], seed: int) -> list[Trajectory]:
+        """Play on from places in episodes, each with a number that no other episode of its task has.
+
+        Environments repeat themselves, so the turns before the place are played again, with the note in place
+        of what the player saw then. Raises `DataError` for an environment that comes to another place.
+        """
+        starts = [partial(self._branch, place, number) for place, number in branches]
+        return self._play([(place.trajectory.task, number) for place, number in branches], starts, seed)
+
+    def _branch(self, place: Place, number: int) -> Episode:
+        past, here = place.trajectory.turns[: place.turn], place.trajectory.turns[place.turn]
+        episode = self._episode(place.trajectory.task, number, Always(place.note))
+        for turn in past:
+            episode.accept(turn.text, turn.completion, episode.act(turn.text))
+            if episode.end is EndReason.CONTEXT_FULL:
+                raise ContextOverflow(f"turn {place.turn} with a note of {len(place.note)} characters")
+        if episode.end or episode.observation.text != here.observation.text:
+            raise DataError(
+                f"the environment comes to another place when task '{episode.task.id}' is played again up to "
+                f"turn {place.turn}; sdar check env finds such faults"
+            )
+        return episode
+
     def _start(self, task: Task, index: int) -> Episode:
+        shown = floor(self.share * (index + 1)) > floor(self.share * index)
+        return self._episode(task, index, self.skills if shown else None)
+
+    def _episode(self, task: Task, index: int, skills: Shows | None) -> Episode:
         return Episode(
             self.spec.make(),
             task,
@@ -172,7 +212,7 @@ class Collector(Player[Episode]):
             context_length=self.engine.context_length,
             max_prompt=self.config.max_prompt,
             long_prompt=self.config.long_prompt,
-            skills=self.skills if floor(self.share * (index + 1)) > floor(self.share * index) else None,
+            skills=skills,
         )
 
     def _ask(self, episodes: Sequence[Episode], seed: int, sampling: Sampling) -> None:

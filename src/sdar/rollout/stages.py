@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
 from sdar.skills.context import SkillContext
-from sdar.types import ContextMode, Group, Message, Trajectory
+from sdar.types import ContextMode, Group, Message, Place, Trajectory
 
 
 class Ask(NamedTuple):
@@ -28,6 +28,11 @@ def cannot_write(asks: Sequence[Ask]) -> list[str]:
     raise ConfigError("this stage asks for texts, and nobody is there to write them")
 
 
+def cannot_play(places: Sequence[Place]) -> list[Trajectory]:
+    """For who cannot play."""
+    raise ConfigError("this stage plays on from states, and nobody is there to play")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tools:
     """What a stage can ask for. Every rank asks for the same, and gets the same."""
@@ -37,6 +42,9 @@ class Tools:
     write: Callable[[Sequence[Ask]], list[str]] = cannot_write
     """A text for each ask, by the policy or an endpoint as the settings `writer` say; empty for a question
     that leaves no room in the context. The same in a run that goes on."""
+    play_on: Callable[[Sequence[Place]], list[Trajectory]] = cannot_play
+    """For each place an episode that shares the turns before it and goes on from there by the policy, which
+    reads the place's note."""
 
     @property
     def skills(self) -> SkillContext:
@@ -60,6 +68,7 @@ stages: Registry[Stage] = Registry(
         "analyse": "sdar.rollout.texts",
         "reflect": "sdar.rollout.texts",
         "swap-skills": "sdar.rollout.swaps",
+        "verify-branches": "sdar.rollout.branches",
         "write-skill": "sdar.rollout.texts",
     },
 )

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -42,7 +43,7 @@ from sdar.trainer.settings import OldLogps, TrainConfig
 from sdar.trainer.step import Learner
 from sdar.trainer.tally import Clock, Tally
 from sdar.trainer.weight_sync import sync_weights
-from sdar.types import Group, Task, Trajectory
+from sdar.types import Group, Place, Task, Trajectory
 
 TRIED = 128
 """Of more tasks than that, drawn by chance, at least one must fit the context."""
@@ -221,7 +222,13 @@ class Trainer:
         def write(asks: Sequence[Ask]) -> list[str]:
             return self.writing.write(asks, step, lambda end: ends.update([end]))
 
-        groups = run_stages(self.stages, played, Tools(bank=self.skills, write=write))
+        def play_on(places: Sequence[Place]) -> list[Trajectory]:
+            first = self.collector.config.group_size
+            mine = share(list(zip(places, count(first), strict=False)), world.rank, world.size)
+            return unshare(world.gather(self.collector.play_on(mine, derive(self.config.seed, step))))
+
+        world = self.learner.world
+        groups = run_stages(self.stages, played, Tools(bank=self.skills, write=write, play_on=play_on))
         return groups, {f"texts/{end}": float(count) for end, count in sorted(ends.items())}
 
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:

@@ -140,7 +140,7 @@ def test_an_endpoint_has_an_address_and_a_model() -> None:
 
 
 def group(*won: bool) -> Group:
-    task = Task("t", "kind")
+    task = Task(f"task {won}", "kind")
 
     def turn(number: int) -> Turn:
         return Turn(Observation(f"room {number}", "leave"), (), (), NOTHING, "", f"go {number}", 0.0, True)
