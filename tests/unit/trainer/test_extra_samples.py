@@ -31,7 +31,7 @@ def test_the_best_answer_is_put_where_another_stood(
     context: ContextMode, world: World, tmp_path: Path
 ) -> None:
     trainer = ucob(tmp_path, world, context)
-    played = trainer._collect(1)
+    played = trainer._collect(1)[0]
     shown = [[trajectory.skilled for trajectory in group.trajectories] for group in played]
     assert shown == [[False, True, False, True]] * 4, "half of each group sees skills"
     groups = stages["swap-skills"](played, Tools(bank=trainer.skills))
