@@ -19,7 +19,8 @@ from sdar.rollout.endpoint import ChatEndpoint, PromptTooLong
 from sdar.rollout.engine import Engine, Request, Sampling
 from sdar.rollout.settings import WriterConfig
 from sdar.rollout.stages import Ask
-from sdar.runs.rundir import RunDir, read_texts
+from sdar.runs.rundir import RunDir
+from sdar.runs.texts import add_texts, read_texts
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ class Writing:
         new = {key: text for (_, key), text in zip(missing, written, strict=True)}
         if self.ranks.rank == 0 and new:
             self._kept |= new
-            self.run.add_texts([self._record(key, by_key[key], text, step) for key, text in new.items()])
+            add_texts(self.run, [self._record(key, by_key[key], text, step) for key, text in new.items()])
         for text in (found | new).values():
             count(text.end)
         return [(found | new)[key].text for key in keys]

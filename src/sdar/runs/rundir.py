@@ -120,7 +120,7 @@ class RunDir:
         tables, `versions`, `commit` and `command` as in meta.json, `ranks` the number of processes,
         `left_out` how many records of each file were not used.
         """
-        if found := _read_lines(self.segments_file):
+        if found := read_lines(self.segments_file):
             return found
         meta = self.meta
         known: dict[str, Any] = {
@@ -176,7 +176,7 @@ class RunDir:
         }
         write_atomic(self.config_file, config)
         write_atomic(self.checkpoints / OWNER, self.id + "\n")
-        kept = _read_lines(self.segments_file)
+        kept = read_lines(self.segments_file)
         write_atomic(self.segments_file, "".join(json.dumps(line) + "\n" for line in [*kept, segment]))
 
     @property
@@ -231,11 +231,6 @@ class RunDir:
         with storing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(_line({"step": step, **metrics}))
 
-    def add_texts(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Append texts; a resumed run that comes to the same question finds them here."""
-        with storing(self.texts_file), self.texts_file.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
     def write_trajectories(
         self,
         step: int,
@@ -282,13 +277,8 @@ class RunDir:
 
 def read_metrics(run: RunDir) -> list[dict[str, float]]:
     """The metrics of every step, in order; a line cut short by a crash is left out."""
-    lines = _read_lines(run.metrics_file)
+    lines = read_lines(run.metrics_file)
     return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
-
-
-def read_texts(file: Path) -> list[dict[str, Any]]:
-    """The texts of a run, in the order in which they were written."""
-    return _read_lines(file)
 
 
 def read_trajectories(run: RunDir, step: int) -> list[dict[str, Any]]:
@@ -361,7 +351,7 @@ def _step_of(file: Path) -> int:
     return int(number)
 
 
-def _read_lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
     """The objects in a file that grows by lines; one without a line end was cut short and is left out."""
     if not file.exists():
         return []

@@ -9,7 +9,7 @@ import numpy as np
 from sdar.errors import ConfigError, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.samples import Sample
-from sdar.runs.rundir import read_texts
+from sdar.runs.texts import read_texts
 from sdar.types import Message, StopReason
 
 

@@ -16,7 +16,8 @@ from sdar.rollout.settings import WriterConfig
 from sdar.rollout.stages import Ask, Tools, run_stages
 from sdar.rollout.views import TeacherContext, views
 from sdar.rollout.writing import OVERFLOW, PolicyAuthor, Writing, Written
-from sdar.runs.rundir import RunDir, read_texts
+from sdar.runs.rundir import RunDir
+from sdar.runs.texts import read_texts
 from sdar.types import (
     NOTHING,
     ContextMode,
