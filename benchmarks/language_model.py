@@ -104,7 +104,7 @@ def main() -> None:
     assert isinstance(ours, PreTrainedModel)
     assert isinstance(plain, PreTrainedModel)
     policy, engine = Policy(own), HFEngine(ours, stop_ids=())
-    rows = samples(options, 20_000)
+    rows = samples(options, plain.config.vocab_size)
     requests = [Request(row[:prompt], seed=i) for i, (row, prompt) in enumerate(rows)]
 
     def score() -> torch.Tensor:

@@ -110,7 +110,7 @@ def phases(options: argparse.Namespace, samples: list[Sample], learner: Learner)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", type=int, default=1)
-    parser.add_argument("--tasks", type=int, default=6)
+    parser.add_argument("--tasks", type=int, default=5)
     parser.add_argument("--turns", type=int, default=4, help="samples of each task")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULT)

@@ -65,14 +65,18 @@ class Segments:
         """Whether a segment has a parent."""
         return self.read_offsets is not self.offsets
 
-    def mask(self, number: int, like: Tensor) -> Tensor | None:
-        """What a segment's tokens add to their scores of what it reads; None where it has no parent."""
+    def mask(self, number: int, groups: int, like: Tensor) -> Tensor | None:
+        """What a segment's tokens, `groups` times, add to their scores of what it reads.
+
+        None where it has no parent.
+        """
         length, read = self.lengths[number], self.read_lengths[number]
         if length == read:
             return None
         key = (length, read, like.dtype)
         if key not in self._masks:
-            self._masks[key] = like.new_full((length, read), float("-inf")).triu_(read - length + 1)
+            mask = like.new_full((length, read), float("-inf")).triu_(read - length + 1)
+            self._masks[key] = mask.repeat(groups, 1)
         return self._masks[key]
 
 
@@ -104,14 +108,23 @@ def varlen_attention(
     rows = zip(
         query.split(segments.lengths, dim=2), _read(key, segments), _read(value, segments), strict=True
     )
-    outputs = []
-    for number, (q, k, v) in enumerate(rows):
-        mask = segments.mask(number, query)
-        output = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
-        )
-        outputs.append(output.transpose(1, 2))
+    outputs = [_attend(*row, segments, number, scaling) for number, row in enumerate(rows)]
     return torch.cat(outputs, dim=1), None
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, segments: Segments, number: int, scaling: float | None
+) -> Tensor:
+    """Attention (1, length, heads, width) of one segment."""
+    groups = q.shape[1] // k.shape[1]
+    mask = segments.mask(number, groups, q)
+    if mask is None:
+        output = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
+    else:
+        # Query heads that share keys are laid out as queries of one head, so that keys are not copied.
+        laid = q.reshape(1, k.shape[1], -1, q.shape[-1])
+        output = F.scaled_dot_product_attention(laid, k, v, attn_mask=mask, scale=scaling).reshape(q.shape)
+    return output.transpose(1, 2)
 
 
 def _read(x: Tensor, segments: Segments) -> list[Tensor]:

@@ -283,13 +283,18 @@ def micro_batches_of(rows: Sequence[int], size: int, ranks: int) -> list[list[in
 
 
 def micro_batches(
-    rows: Sequence[int], sequences: Sequence[tuple[int, ...]], budget: int, ranks: int
+    rows: Sequence[int],
+    sequences: Sequence[tuple[int, ...]],
+    budget: int,
+    ranks: int,
+    *,
+    backward: bool = True,
 ) -> list[list[int]]:
     """Cut `rows` into micro-batches of at most `budget` tokens (or one longer row), of about equal size.
 
-    Rows that begin alike come together, and what they share counts once, and a little for each row that reads
-    it. The number is a multiple of `ranks`, number i belongs to rank i % ranks, and micro-batches that are
-    worked on at the same time are alike; some may be empty.
+    Rows that begin alike come together, and what they share counts once, and with a `backward` pass a little
+    for each row that reads it. The number is a multiple of `ranks`, number i belongs to rank i % ranks, and
+    micro-batches that are worked on at the same time are alike; some may be empty.
 
     >>> micro_batches([0, 1, 2, 3], [(5,) * 5, (6,) * 4, (7,) * 4, (8,) * 3], budget=9, ranks=1)
     [[0, 1], [2, 3]]
@@ -303,7 +308,8 @@ def micro_batches(
     ordered = [sequences[row] for row in order]
     first = [len(sequence) for sequence in ordered]
     same = [0, *(common_prefix(*pair) for pair in pairwise(ordered))]
-    later = [n - k + k / _READS if k >= MIN_SHARED else n for n, k in zip(first, same, strict=True)]
+    reads = 1 / _READS if backward else 0.0
+    later = [n - k + k * reads if k >= MIN_SHARED else n for n, k in zip(first, same, strict=True)]
 
     def cut(limit: int) -> list[tuple[float, list[int]]]:
         """Micro-batches of rows in order, and their sizes."""

@@ -113,7 +113,8 @@ class Learner:
         todo = range(len(batch.samples)) if rows is None else rows
         if seen is not None:
             todo = sorted(set(batch.taught_by(seen)).intersection(todo))
-        cut = micro_batches(todo, batch.sequences(seen), self.config.micro_tokens, self.world.size)
+        budget, ranks = self.config.micro_tokens, self.world.size
+        cut = micro_batches(todo, batch.sequences(seen), budget, ranks, backward=False)
         mine = self._mine(cut or [[]] * self.world.size)
         scored: list[tuple[Tensor, TokenScores]] = []
         with self._scorer(stream) as policy:
