@@ -66,7 +66,8 @@ def open_questions(directory: Path, split: str) -> tuple[Question, ...]:
 def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of a pack or a Search-R1 file as `set`, `question` and `answers`.
 
-    A bare text as `answers` is one answer. Rows that are something else are left out, counted in the log.
+    A bare text as `answers` is one answer. Rows that are something else, or have no answer and so cannot be
+    won, are left out, counted in the log.
 
     Raises:
         DataError: The file is damaged, or no row of it is a question.
@@ -88,7 +89,7 @@ def _lines(path: Path) -> Iterator[str]:
 @cache
 def _row_model() -> type["BaseModel"]:
     """What a row must be; made when a file is read, so that settings do not wait for pydantic."""
-    from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+    from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
     def whole(text: str) -> str:
         text.encode()  # halves of characters, which no tokenizer takes, raise a ValueError
@@ -103,7 +104,7 @@ def _row_model() -> type["BaseModel"]:
         model_config = ConfigDict(strict=True)
         set: Text
         question: Text
-        answers: Annotated[list[Text], BeforeValidator(several)]
+        answers: Annotated[list[Text], BeforeValidator(several), Field(min_length=1)]
 
     return Row
 

@@ -57,6 +57,7 @@ def test_a_damaged_file_is_named(tmp_path, text):
         ([None], "answers.0: Input should be a valid string"),
         ([True], "answers.0: Input should be a valid string"),
         (None, "answers: Input should be a valid list"),
+        ([], "answers: List should have at least 1 item"),
         ({"a": 1}, "answers: Input should be a valid list"),
         (["\ud83d"], "answers.0: "),
     ],
