@@ -30,7 +30,7 @@ def test_training_questions_are_not_test_questions(tmp_path):
 
 
 def test_a_pack_keeps_everything(tmp_path):
-    rows = [row("Wo liegt Zürich?", ["Schweiz", "Helvetia"]), row("", [])]
+    rows = [row("Wo liegt Zürich?", ["Schweiz", "Helvetia"]), row("", [""])]
     assert write_rows(tmp_path / "x.jsonl.xz", rows) == 2
     assert [dict(got, answers=list(got["answers"])) for got in read_rows(tmp_path / "x.jsonl.xz")] == rows
     (tmp_path / "y.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_named(tmp_path, text):
         ([None], "answers.0: Input should be a valid string"),
         ([True], "answers.0: Input should be a valid string"),
         (None, "answers: Input should be a valid list"),
-        ([], "answers: List should have at least 1 item"),
+        ([], "answers: Value should have at least 1 item"),
         ({"a": 1}, "answers: Input should be a valid list"),
         (["\ud83d"], "answers.0: "),
     ],
