@@ -1,14 +1,18 @@
 """Run directories for the viewer's tests, made with the package's own writer: no model, no training."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from sdar.runs.records import Notes
+from sdar.evaluation.results import EvalResult, Outcome
+from sdar.runs.records import Notes, trajectory_record
 from sdar.runs.rundir import RunDir
 from sdar.types import (
     Completion,
     ContextMode,
     EndReason,
+    Group,
     Message,
     Observation,
     StopReason,
@@ -38,9 +42,31 @@ def add_step(run: RunDir, step: int, *, group: int = 4, goal: str = "") -> None:
     ]
     gaps = [math.fsum(notes.streams["gap"]) / len(notes.streams["gap"]) for _, notes in episodes]
     trajectories = [trajectory for trajectory, _ in episodes]
-    run.write_episodes(step, trajectories, [("general", kind)] * group, gaps)
+    run.write_episodes(step, trajectories, [("general", kind)] * group, gaps, range(group))
     run.write_trajectories(step, trajectories, [notes for _, notes in episodes])
     run.log_metrics(step, {"rollout/success": 0.5, "teacher/gap_mean": 0.01 * step, "loss": math.nan})
+
+
+def add_panel(run: RunDir, step: int, won: Sequence[bool]) -> None:
+    """The panel at a step: one task for each of `won`, kinds in turn; the episodes that failed are kept."""
+    tasks = [Task(f"p/{number}", KINDS[number % len(KINDS)]) for number in range(len(won))]
+    played = [
+        replace(episode(step, int(success), task.kind, f"panel {task.kind}")[0], task=task, index=0)
+        for task, success in zip(tasks, won, strict=True)
+    ]
+    _, notes = episode(step, 0, KINDS[0], "")
+    notes = replace(notes, streams={}, teacher_prompts=())
+    result = EvalResult(
+        panel="p",
+        fingerprint="f" * 64,
+        samples=1,
+        temperature=0.0,
+        seed=0,
+        skills="",
+        outcomes=tuple(Outcome.of(Group(t.task, [t])) for t in played),
+        episodes=tuple(trajectory_record(t, notes) for t in played if not t.success),
+    )
+    run.write_eval(step, result.to_json(), result.episodes)
 
 
 def episode(step: int, index: int, kind: str, goal: str, turns: int = 2) -> tuple[Trajectory, Notes]:

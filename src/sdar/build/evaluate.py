@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sdar.build.engine import make_engine
@@ -19,8 +20,11 @@ from sdar.rollout.endpoint import KEY, ChatEndpoint, EndpointCollector, Endpoint
 from sdar.rollout.experts import ExpertCollector
 from sdar.runs.checkpoints import read_returns
 from sdar.runs.progress import Display
+from sdar.runs.records import Notes
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Progress
+from sdar.trainer.record import texts
+from sdar.types import Trajectory
 
 
 def evaluate_model(model: Path, config: RunConfig, rules: Sequence[str] = ("",)) -> list[EvalResult]:
@@ -34,7 +38,7 @@ def evaluate_model(model: Path, config: RunConfig, rules: Sequence[str] = ("",))
             if student:
                 student.returns.load(read_returns(model.parent))
             collector = Collector(config.env, engine, chat, config.rollout, student)
-            return play_panel(config, collector, rule, world, shown)
+            return play_panel(config, collector, rule, world, shown, chat)
 
         return [play(rule) for rule in rules]
 
@@ -60,9 +64,20 @@ def evaluate_endpoint(
 
 
 def play_panel(
-    config: RunConfig, collector: Plays, skills: str, world: World, progress: Progress | Display
+    config: RunConfig,
+    collector: Plays,
+    skills: str,
+    world: World,
+    progress: Progress | Display,
+    chat: Chat | None = None,
 ) -> EvalResult:
-    """The result of the collector's policy on the panel (collective)."""
+    """The result of the collector's policy on the panel (collective); `chat` can read its tokens."""
+    shown = collector.skills if isinstance(collector, Collector) else None
+
+    def note(trajectory: Trajectory) -> Notes:
+        seen = shown.shown_in(trajectory.turns[0].messages) if shown and trajectory.turns else ()
+        return replace(texts(trajectory, chat) if chat else Notes(), skills=[skill.name for skill in seen])
+
     result = evaluate(
         config.panel,
         collector,
@@ -71,6 +86,7 @@ def play_panel(
         skills=skills,
         ranks=world,
         on_progress=lambda done, total, won: progress.phase("evaluation", done, total, won),
+        note=note,
     )
     if lost := result.overlong:
         progress.message(

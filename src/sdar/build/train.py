@@ -111,9 +111,9 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     def evaluate_step(step: int) -> dict[str, float]:
         if not config.eval.is_on:
             return {}
-        result = play_panel(config, player, shown, world, progress)
+        result = play_panel(config, player, shown, world, progress, chat)
         if world.is_main:
-            run.write_eval(step, result.to_json())
+            run.write_eval(step, result.to_json(), result.episodes)
         by_kind = {f"eval/success/{kind}": rate.value for kind, rate in result.by_kind.items()}
         return {f"eval/{name}": value for name, value in result.summary.items()} | by_kind
 

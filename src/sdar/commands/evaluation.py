@@ -204,13 +204,13 @@ def tables(
 
 def save(result: "EvalResult", place: Path, source: dict[str, Any]) -> Path:
     """Write a result beside the others of its model, under a name of its own; the file."""
-    from sdar.runs.files import write_atomic
+    from sdar.runs.rundir import write_eval
     from sdar.runs.versions import versions
 
     tag = f"{result_tag(result)}-{settings_tag(result, source)}"
     file = place.with_name(f"{result.panel}-{place.name}-{tag}.json")
     made = {**source, "command": sys.argv, "versions": versions()}
-    write_atomic(file, json.dumps(result.to_json() | made) + "\n")
+    write_eval(file, result.to_json() | made, result.episodes)
     return file
 
 
@@ -223,5 +223,6 @@ def result_tag(result: "EvalResult") -> str:
 def settings_tag(result: "EvalResult", source: Mapping[str, Any]) -> str:
     """Eight characters that follow from what was played how and by whom, and not from where files go."""
     parts = {name: source["settings"].get(name) for name in ("env", "rollout", "eval", "model", "skills")}
+    parts["eval"] = {name: value for name, value in parts["eval"].items() if name != "record"}
     told = [source["model"], source["player"], result.fingerprint, parts]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -23,7 +23,10 @@ def references(spec: EnvSpec, panel: Panel) -> dict[str, EvalResult]:
     file = data_dir() / "references" / f"{panel.name}-{key[:16]}.json"
     kept = _read(file)
     if kept is None:
-        kept = {name: evaluate(panel, ExpertCollector(spec, name), EvalConfig()) for name in spec.experts()}
+        kept = {
+            name: evaluate(panel, ExpertCollector(spec, name), EvalConfig(record=0))
+            for name in spec.experts()
+        }
         write_atomic(file, json.dumps({name: result.to_json() for name, result in kept.items()}) + "\n")
     return kept
 

@@ -49,6 +49,8 @@ class Outcome:
     tokens: tuple[int, ...]
     metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """What the environment measured, by name, see `sdar.types.Step`."""
+    goal: str = ""
+    """The task in words, where it was played."""
 
     @classmethod
     def of(cls, group: Group) -> "Outcome":
@@ -66,6 +68,7 @@ class Outcome:
             truncated=tuple(episode.end is not EndReason.DONE for episode in episodes),
             tokens=tuple(episode.num_tokens for episode in episodes),
             metrics={name: tuple(metrics.get(name, 0.0) for metrics in measured) for name in names},
+            goal=next((turn.observation.goal for episode in episodes for turn in episode.turns), ""),
         )
 
     @classmethod
@@ -79,7 +82,7 @@ class Outcome:
         }
         columns = ("success", "reward", "turns", "invalid", "truncated", "tokens")
         values = {name: tuple(v for part in parts for v in getattr(part, name)) for name in columns}
-        return cls(task=parts[0].task, kind=parts[0].kind, metrics=metrics, **values)
+        return cls(task=parts[0].task, kind=parts[0].kind, goal=parts[0].goal, metrics=metrics, **values)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
@@ -111,6 +114,8 @@ class EvalResult:
     skills: str
     """Retrieval rule of the skills in the student's own prompt; empty: it saw none."""
     outcomes: tuple[Outcome, ...]
+    episodes: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
+    """Those that were kept, see `sdar.runs.records.trajectory_record`; not in the JSON form."""
 
     SHARES: ClassVar = ("invalid", "truncated")
     """The numbers of `summary` that are shares of 1."""
@@ -183,12 +188,19 @@ class EvalResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, with the summary, the success by kind and pass@k for other readers."""
+        """Everything, with the summary, the success by kind and pass@k for other readers.
+
+        `kept` has the places of the episodes that are kept, counting the samples of a task one by one.
+        """
+        played = asdict(replace(self, episodes=()))
+        del played["episodes"]
+        numbers = {outcome.task: number for number, outcome in enumerate(self.outcomes)}
         return {
             "format": FORMAT,
-            **asdict(self),
+            **played,
             "summary": self.summary,
             "by_kind": {kind: list(interval) for kind, interval in self.by_kind.items()},
+            "kept": [numbers[record["task"]] * self.samples + record["index"] for record in self.episodes],
             "pass_at_k": {str(k): chance for k, chance in self.pass_at_k.items()},
         }
 

@@ -24,14 +24,16 @@ class Notes:
     """For each turn, the exact text put before its completion, as the chat template renders it."""
     teacher_prompts: Sequence[str] = ()
     """For each turn, what the teacher saw in place of `prompts`; empty where that is nothing else."""
+    more_prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The same for each further teacher, by the name of its view."""
 
 
 def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
     """One line of a trajectories file.
 
     Turns hold what was put before the completion (`messages`, and as exact text `prompt`, for the teacher
-    `teacher_prompt`), the completion (`text`, `tokens`, `pieces`, `logp`, and every stream cut to the turn),
-    the `action` read out of it, and its `reward`, `valid` and `metrics`.
+    `teacher_prompt`, for further teachers `views`), the completion (`text`, `tokens`, `pieces`, `logp`, and
+    every stream cut to the turn), the `action` read out of it, and its `reward`, `valid` and `metrics`.
     """
     streams = notes.streams
     texts = {"prompt": notes.prompts, "teacher_prompt": notes.teacher_prompts, "pieces": notes.pieces}
@@ -51,6 +53,7 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
                 "logp": [_short(value) for value in turn.completion.logps],
             }
             | {name: of_turn[number] for name, of_turn in texts.items() if of_turn}
+            | _views(notes, number)
             | {name: [_short(value) for value in values[start:end]] for name, values in streams.items()}
         )
         start = end
@@ -71,12 +74,39 @@ def trajectory_record(trajectory: Trajectory, notes: Notes) -> dict[str, Any]:
     }
 
 
-def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) -> dict[str, Any]:
+def _views(notes: Notes, number: int) -> dict[str, Any]:
+    """What the further teachers saw in a turn, as what has to be changed in the student's prompt."""
+    seen = {name: of_turn[number] for name, of_turn in notes.more_prompts.items() if of_turn[number]}
+    changes = {name: _change(notes.prompts[number], text) for name, text in seen.items()}
+    return {"views": changes} if changes else {}
+
+
+def _change(before: str, after: str) -> dict[str, Any]:
+    """What makes `after` of `before`: `text` in place of `cut` characters at `at`.
+
+    >>> _change("go on", "go right on")
+    {'at': 3, 'cut': 0, 'text': 'right '}
+    """
+    same = _alike(before, after)
+    tail = _alike(before[same:][::-1], after[same:][::-1])
+    return {"at": same, "cut": len(before) - same - tail, "text": after[same : len(after) - tail]}
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    differs = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differs, min(len(one), len(other)))
+
+
+def episode_record(
+    trajectory: Trajectory, skills: Sequence[str], gap: float, kept: int | None = None
+) -> dict[str, Any]:
     """One line of an episodes file.
 
     `skills` are the names of those that the teacher saw, or a student that is given skills. `gap` is the mean
     of teacher - student log-prob over the sampled tokens, null without a teacher. `turns`, `invalid` (turns)
-    and `tokens` are counts; `metrics` is what the environment measured.
+    and `tokens` are counts; `metrics` is what the environment measured. `kept` is its line in the step's
+    trajectories file, from 0, or null.
     """
     return {
         "task": trajectory.task.id,
@@ -92,6 +122,7 @@ def episode_record(trajectory: Trajectory, skills: Sequence[str], gap: float) ->
         "metrics": trajectory.metrics,
         "skills": list(skills),
         "gap": _short(gap),
+        "kept": kept,
     }
 
 

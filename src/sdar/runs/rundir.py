@@ -5,10 +5,11 @@
     segments.jsonl                  one object for each process that trained: from where, when, with what
     metrics.jsonl                   one object a step, such as {"step": 1, "rollout/success": 0.3}
     episodes/step-000001.jsonl.gz   one short object for every episode of the step, see `sdar.runs.records`
-    trajectories/step-000001.jsonl.gz   one object for each of the first of them, see `sdar.runs.records`
+    trajectories/step-000001.jsonl.gz   one object for each of those that are kept, see `sdar.runs.records`
     texts.jsonl                     one object for each text that a stage asked for, where one did
     eval/step-000000.json           the fixed panel at that step, see `sdar.evaluation.results.EvalResult`
     eval/*.json                     evaluations made later by `sdar eval`
+    eval/*.jsonl.gz                 one object for each episode that is kept of the evaluation of that name
     checkpoints/                    model, tokenizer and trainer state
     tensorboard/                    the metrics once more, as events
     learning_curve.png              drawn at the end
@@ -23,14 +24,12 @@ Formats: 2 added `id` to meta.json, `episodes/`, the texts `pieces`, `prompt` an
 format 1 too; what a run lacks is left out.
 """
 
-import gzip
 import json
 import math
 import platform
 import sys
 import tomllib
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from typing import Any
 
 from sdar.errors import CheckpointError, ConfigError, DataError
 from sdar.runs.files import explain, read_json, remove_leftovers, storing, write_atomic
+from sdar.runs.lines import read_lines, read_packed, write_packed
 from sdar.runs.links import OWNER, check_links
 from sdar.runs.records import Notes, episode_record, trajectory_record
 from sdar.runs.versions import commit, versions
@@ -240,7 +240,7 @@ class RunDir:
         """Keep a step's episodes; `notes` are one for each trajectory, or none."""
         notes = notes or [Notes()] * len(trajectories)
         records = [trajectory_record(*pair) for pair in zip(trajectories, notes, strict=True)]
-        _write_lines(self.trajectories_file(step), records)
+        write_packed(self.trajectories_file(step), records)
 
     def write_episodes(
         self,
@@ -248,14 +248,21 @@ class RunDir:
         trajectories: Sequence[Trajectory],
         skills: Sequence[Sequence[str]],
         gaps: Sequence[float],
+        kept: Sequence[int] = (),
     ) -> None:
-        """Note how every episode of a step went, the names of the skills seen, and the mean gap."""
-        records = map(episode_record, trajectories, skills, gaps)
-        _write_lines(self.episodes_file(step), [{"step": step, **record} for record in records])
+        """Note how every episode of a step went, the names of the skills seen, and the mean gap.
 
-    def write_eval(self, step: int, result: Mapping[str, Any]) -> None:
-        """Keep the fixed panel's result at a step."""
-        write_atomic(self.eval_file(step), json.dumps(result) + "\n")
+        `kept` are the places of those that `write_trajectories` keeps, in its order.
+        """
+        lines = {place: line for line, place in enumerate(kept)}
+        records = map(episode_record, trajectories, skills, gaps, map(lines.get, range(len(trajectories))))
+        write_packed(self.episodes_file(step), [{"step": step, **record} for record in records])
+
+    def write_eval(
+        self, step: int, result: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Keep the fixed panel's result at a step, and records of some of its episodes."""
+        write_eval(self.eval_file(step), result, episodes)
 
     def truncate_after(self, step: int) -> list[int]:
         """Forget everything later than `step`, so that a resumed run continues as if it had stopped there.
@@ -281,15 +288,27 @@ def read_metrics(run: RunDir) -> list[dict[str, float]]:
     return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
+def write_eval(file: Path, result: Mapping[str, Any], episodes: Sequence[Mapping[str, Any]]) -> None:
+    """Write an evaluation, and beside it records of some of its episodes, where there are any."""
+    if episodes:
+        write_packed(episodes_beside(file), episodes)
+    write_atomic(file, json.dumps(result) + "\n")
+
+
+def episodes_beside(file: Path) -> Path:
+    """Where the episodes of an evaluation are kept that is in `file`."""
+    return file.with_suffix(".jsonl.gz")
+
+
 def read_trajectories(run: RunDir, step: int) -> list[dict[str, Any]]:
     """The records of a step's episodes."""
-    return _read_packed(run.trajectories_file(step))
+    return read_packed(run.trajectories_file(step))
 
 
 def read_episodes(run: RunDir) -> Iterator[dict[str, Any]]:
     """The records of all episodes of a run, step after step; each has its `step`."""
     for file in sorted(run.path.glob("episodes/step-*.jsonl.gz"), key=_step_of):
-        yield from _read_packed(file)
+        yield from read_packed(file)
 
 
 def trajectory_steps(run: RunDir) -> list[int]:
@@ -349,43 +368,6 @@ def _step_of(file: Path) -> int:
     if not number.isdecimal():
         raise DataError(f"{file} is no file of this run: its name must be like step-000010; move it away")
     return int(number)
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The objects in a file that grows by lines; one without a line end was cut short and is left out."""
-    if not file.exists():
-        return []
-    try:
-        whole = file.read_text(encoding="utf-8").rpartition("\n")[0]
-    except OSError as error:
-        raise DataError(explain(error, file)) from error
-    except ValueError as error:
-        raise DataError(f"{file} is damaged ({error}): restore it from a copy") from error
-    found = []
-    for number, line in enumerate(whole.split("\n") if whole else [], 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(f"{file}, line {number}, is damaged ({error}): remove that line") from error
-        if not isinstance(found[-1], dict):
-            raise DataError(f"{file}, line {number}, is damaged (no object): remove that line")
-    return found
-
-
-def _read_packed(file: Path) -> list[dict[str, Any]]:
-    """The objects in a compressed file of lines."""
-    try:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{file} is damaged ({error}): remove it, the run can do without") from error
-    except OSError as error:
-        raise DataError(explain(error, file)) from error
-
-
-def _write_lines(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    write_atomic(file, gzip.compress(text.encode(), compresslevel=5, mtime=0))
 
 
 def _line(metrics: Mapping[str, float]) -> str:

@@ -43,6 +43,8 @@ class Batch:
     """Log-probs of the further teacher views."""
     teacher_ids: Tensor | None = None
     """(M, K) the tokens of which `TEACHER_TOP` has log-probs, beside the bucket; None: the vocabulary."""
+    given_M: Tensor | None = None
+    """The advantages as they were before the objective's `credit`, where that changed them."""
 
     @classmethod
     def build(
@@ -105,6 +107,7 @@ class Batch:
             streams={name: flat[:count] for name, flat in self.streams.items()},
             more_teachers=[flat[:count] for flat in self.more_teachers],
             teacher_ids=None if self.teacher_ids is None else self.teacher_ids[:count],
+            given_M=None if self.given_M is None else self.given_M[:count],
         )
 
     @property

@@ -25,6 +25,7 @@ from sdar.objectives.base import Stream
 from sdar.rollout.attempts import all_attempts, grouped, share, unshare
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
+from sdar.rollout.kept import of_groups
 from sdar.rollout.samples import SampleReport, build_samples
 from sdar.rollout.stages import Ask, Tools, run_stages
 from sdar.rollout.views import Views
@@ -109,6 +110,11 @@ class Trainer:
         return Stream.TEACHER in self.learner.objective.needs
 
     @property
+    def _further(self) -> tuple[str, ...]:
+        """The views beside the main teacher's."""
+        return self.teacher.names[1:] if self.teacher and self._taught else ()
+
+    @property
     def skills(self) -> SkillContext | None:
         """What the teachers may be shown or, where the objective needs none, the student."""
         return self.teacher.skills if self.teacher and self._taught else self.collector.skills
@@ -165,9 +171,10 @@ class Trainer:
         learned = learned.about(batch)
         seen = self._skills_seen(episodes, report)
         if learner.world.is_main:
-            self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)))
-            kept = episodes[: self.config.record]
-            self.run.write_trajectories(step, kept, take_notes(kept, batch, learned, seen, self.chat))
+            kept = of_groups(groups, self.config.record)
+            self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)), kept)
+            notes = take_notes(kept, episodes, batch, learned, seen, self.chat, self._further)
+            self.run.write_trajectories(step, [episodes[i] for i in kept], notes)
         if self.skills:
             for episode, names in zip(episodes, seen, strict=True):
                 self.skills.returns.observe(episode.task.kind, names, episode.reward)
@@ -266,10 +273,9 @@ class Trainer:
             elif stream in needs:
                 told = self._telling(f"score {stream.value}")
                 batch.put(stream, self.learner.score(batch, stream, told))
-        if self.teacher and self._taught:
-            for view, name in enumerate(self.teacher.names[1:], 1):
-                told = self._telling(f"score {name}")
-                batch.more_teachers.append(self.learner.score(batch, Stream.TEACHER, told, view=view).logp)
+        for view, name in enumerate(self._further, 1):
+            told = self._telling(f"score {name}")
+            batch.more_teachers.append(self.learner.score(batch, Stream.TEACHER, told, view=view).logp)
 
     def _credit(self, batch: Batch, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Let the objective, which now sees the whole step, set the advantages; its metrics."""
@@ -277,6 +283,7 @@ class Trainer:
         when = (step - 1, self.config.steps)
         own = batch.own()
         given_M, metrics = objective.credit(step_inputs(own, groups, objective.needs, when))
+        batch.given_M = None if torch.equal(given_M, own.adv_M) else batch.adv_M
         batch.adv_M = torch.cat([given_M, batch.adv_M[len(given_M) :]])
         tally.add(metrics)
         return tally.values(None)

@@ -46,7 +46,7 @@ class TrainConfig:
     max_skipped: int = 3
     """Steps in a row without a usable update after which the run stops as diverged."""
     record: int = 8
-    """Trajectories whose tokens and streams are kept each step."""
+    """Trajectories whose tokens and streams are kept each step, spread over the tasks."""
 
     def __post_init__(self) -> None:
         check_least(self, "train", steps=1, seed=0, eval_every=0, max_skipped=1, record=0)

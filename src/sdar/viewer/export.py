@@ -75,10 +75,10 @@ def _write_data(library: Library, out: Path) -> None:
     """Every answer of the library, each in a script of its own."""
     library.read()
     keys = ["runs", "state"]
-    for number, index in enumerate(library.indexes):
-        keys += [f"run/{number}/episodes", f"run/{number}/metrics"]
+    for run, index in library.indexes.items():
+        keys += [f"run/{run}/{part}" for part in ("episodes", "metrics", "panels")]
         kept = (row for row in index.rows if row["place"] is not None)
-        keys += [f"run/{number}/episode/{row['step']}/{row['place']}" for row in kept]
+        keys += [f"run/{run}/episode/{row['part']}/{row['step']}/{row['place']}" for row in kept]
     for key in keys:
         text = f"receive({json.dumps(key)}, {json.dumps(library.answer(key))});\n"
         file = out / "data" / f"{key.replace('/', '-')}.js"

@@ -2,22 +2,29 @@
 
 import gzip
 import json
+import re
 import threading
 import time
 import tomllib
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from sdar.errors import DataError
-from sdar.runs.rundir import RunDir, trajectory_steps
+from sdar.runs.rundir import RunDir, episodes_beside, trajectory_steps
 from sdar.settings.values import by_path
 
 Record = dict[str, Any]
 Stamp = tuple[int, int, int]
 """Inode, size and time of a file: another stamp, another content."""
+Source = tuple[str, int]
+"""Part and step of the episodes that a file tells of."""
+TRAINING, PANEL = "training", "panel"
+_NAME = re.compile(r"[\w.+-]{1,200}", re.ASCII)
+_OF_STEP = re.compile(r"step-(\d{1,9})", re.ASCII)
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 """What a file that is gone, cut short or no JSON lines raises."""
 
@@ -25,56 +32,61 @@ UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 class Index:
     """The episodes and metrics of a run that may still be going on. Threads may share it.
 
-    `rows` is one short record for each episode, step after step: see `sdar.runs.records`, with
-    its `step`, its `goal`, and its `place`, the line of its trajectory in the step's file, or None where only
-    the short record was kept. `lines` are the metrics, one object a step. Both only grow, unless `generation`
+    `rows` is one short record for each episode: see `sdar.runs.records`, with its `part` (`training`,
+    `panel`, or the name of a later evaluation), its `step`, its `goal`, and its `place`, the line of its
+    trajectory in the file of that part and step, or None where only the short record was kept. `panels` are
+    summaries of evaluations, `lines` the metrics, one object a step. They only grow, unless `generation`
     rises: then what was read before is no longer true, as after a resume from an older step.
     """
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
         self.rows: list[Record] = []
+        self.panels: list[Record] = []
         self.lines: list[Record] = []
         self.generation = 0
         self.waiting = 0
-        """Steps whose files are still to be read."""
+        """Files of episodes that are still to be read."""
         self.problems: dict[str, str] = {}
         """What cannot be read -> why."""
         self._root = run.path.resolve()
         self._lock = threading.Lock()
-        self._steps: dict[int, Stamp] = {}
+        self._sources: dict[Source, tuple[Path, Stamp]] = {}
         self._metrics: Stamp = (0, 0, 0)
         self._read_to = 0
-        self._trajectories = lru_cache(4)(lambda step, stamp: _lines(self._inside(self._file(step))))
+        self._trajectories = lru_cache(4)(lambda file, stamp: _lines(self._inside(file)))
 
     def refresh(self, seconds: float = 0.3) -> None:
         """Read what is new, for about so long; `waiting` says how much is left for the next time."""
         end = time.monotonic() + seconds
         with self._lock:
             self._refresh_metrics()
-            found = {step: _stamp(self._file(step)) for step in trajectory_steps(self.run)}
-            if any(found.get(step) != stamp for step, stamp in self._steps.items()):
+            found = self._find()
+            if any(found.get(source) != known for source, known in self._sources.items()):
                 self.generation += 1
-                self.rows, self._steps, self.problems = [], {}, {}
-            new = [step for step in found if step not in self._steps]
+                self.rows, self.panels, self._sources, self.problems = [], [], {}, {}
+            new = [source for source in found if source not in self._sources]
             self.waiting = len(new)
-            for step in new:
-                self._refresh_step(step)
-                self._steps[step] = found[step]
+            for source in new:
+                self._read(source, found[source][0])
+                self._sources[source] = found[source]
                 self.waiting -= 1
                 if time.monotonic() > end:
                     break
 
-    def episode(self, step: int, place: int) -> Record:
-        """The trajectory in this line of a step's file. Raises `DataError` where there is none."""
-        if step not in self._steps:
-            raise DataError(f"{self.run.path.name} has no trajectories of step {step}")
+    def episode(self, part: str, step: int, place: int) -> Record:
+        """The trajectory in this line of the file of a part and step. `DataError` where there is none."""
+        what = f"{part} of step {step}" if part in (TRAINING, PANEL) else part
+        if (part, step) not in self._sources:
+            raise DataError(f"{self.run.path.name} has no episodes of {what}")
+        file, stamp = self._sources[part, step]
         try:
-            records: list[Record] = self._trajectories(step, self._steps[step])
+            kept = file if part == TRAINING else episodes_beside(file)
+            records: list[Record] = self._trajectories(kept, stamp)
         except UNREADABLE as error:
-            raise DataError(f"step {step} of {self.run.path.name} cannot be read: {error}") from error
+            raise DataError(f"{what} of {self.run.path.name} cannot be read: {error}") from error
         if not 0 <= place < len(records):
-            raise DataError(f"step {step} of {self.run.path.name} has {len(records)} trajectories")
+            raise DataError(f"{what} of {self.run.path.name} has {len(records)} trajectories")
         return records[place]
 
     def meta(self) -> Record:
@@ -87,8 +99,15 @@ class Index:
         text = self._inside(self.run.config_file).read_text(encoding="utf-8")
         return dict(by_path(tomllib.loads(text)))
 
-    def _file(self, step: int) -> Path:
-        return self.run.trajectories_file(step)
+    def _find(self) -> dict[Source, tuple[Path, Stamp]]:
+        """Every file that tells of episodes, as it is now: those of training, then the evaluations."""
+        files = {(TRAINING, step): self.run.trajectories_file(step) for step in trajectory_steps(self.run)}
+        for file in sorted((self.run.path / "eval").glob("*.json")):
+            of_step = _OF_STEP.fullmatch(file.stem)
+            part, step = (PANEL, int(of_step[1])) if of_step else (file.stem, _step_in(file.stem))
+            if _NAME.fullmatch(part):
+                files[part, step] = file
+        return {source: (file, _stamp(file)) for source, file in files.items()}
 
     def _inside(self, file: Path) -> Path:
         """`file`, unless it is no ordinary file or a link that leads out of the run directory."""
@@ -97,16 +116,29 @@ class Index:
             raise DataError(f"{file.name} is not an ordinary file of {self.run.path.name}")
         return real
 
-    def _refresh_step(self, step: int) -> None:
+    def _read(self, source: Source, file: Path) -> None:
+        """Take in the episodes of a file."""
+        part, step = source
         try:
-            file, short = self._inside(self._file(step)), self.run.episodes_file(step)
-            rows = _lines(self._inside(short)) if short.exists() else list(map(_summary, _lines(file)))
-            kept = gzip.decompress(file.read_bytes()).count(b"\n")
-            for number, row in enumerate(rows):
-                place = number if number < kept else None
-                self.rows.append({"goal": "", **row, "step": step, "place": place})
-        except (DataError, *UNREADABLE, KeyError, TypeError) as error:
-            self.problems[f"step {step}"] = f"{type(error).__name__}: {error}"
+            if part == TRAINING:
+                rows = self._training(step, self._inside(file))
+            else:
+                found = json.loads(self._inside(file).read_text(encoding="utf-8"))
+                rows = list(_outcomes(found))
+                self.panels.append({"part": part, "step": step, **_panel(found)})
+            self.rows += [{"goal": "", **row, "part": part, "step": step} for row in rows]
+        except (DataError, *UNREADABLE, KeyError, TypeError, AttributeError) as error:
+            what = f"step {step}" if part == TRAINING else file.name
+            self.problems[what] = f"{type(error).__name__}: {error}"
+
+    def _training(self, step: int, file: Path) -> list[Record]:
+        """The short records of a step, each with its place."""
+        short = self.run.episodes_file(step)
+        rows = _lines(self._inside(short)) if short.exists() else list(map(_summary, _lines(file)))
+        if all("kept" in row for row in rows):
+            return [{**row, "place": row["kept"]} for row in rows]
+        kept = gzip.decompress(file.read_bytes()).count(b"\n")  # of runs that kept the first
+        return [{**row, "place": number if number < kept else None} for number, row in enumerate(rows)]
 
     def _refresh_metrics(self) -> None:
         """Take in the lines that were added; all of them when the file is another one."""
@@ -146,6 +178,42 @@ def _summary(record: Record) -> Record:
         "tokens": sum(len(turn["tokens"]) for turn in turns),
         "gap": fmean(gaps) if gaps else None,
     }
+
+
+def _outcomes(result: Record) -> Iterator[Record]:
+    """The short records of an evaluation, as far as it tells."""
+    places = {place: line for line, place in enumerate(result.get("kept", ()))}
+    numbers = ("success", "reward", "turns", "invalid", "tokens")
+    for number, outcome in enumerate(result["outcomes"]):
+        for index, truncated in enumerate(outcome["truncated"]):
+            yield {name: outcome[name][index] for name in numbers} | {
+                "task": outcome["task"],
+                "kind": outcome["kind"],
+                "goal": outcome.get("goal", ""),
+                "index": index,
+                "end": "cut" if truncated else "done",
+                "skills": [],
+                "gap": None,
+                "place": places.get(number * result["samples"] + index),
+            }
+
+
+def _panel(result: Record) -> Record:
+    """What a table of evaluations shows of one."""
+    names = ("panel", "fingerprint", "samples", "temperature", "seed", "by_kind")
+    summary = result["summary"]
+    return {name: result[name] for name in names} | {
+        "tasks": len(result["outcomes"]),
+        "success": [summary["success"], summary["success_low"], summary["success_high"]],
+        "player": result.get("player", ""),
+        "skills": result.get("skills", ""),
+    }
+
+
+def _step_in(name: str) -> int:
+    """The step of the checkpoint that an evaluation names, or 0."""
+    found = re.search(r"step-(\d{1,9})", name)
+    return int(found[1]) if found else 0
 
 
 def _stamp(file: Path) -> Stamp:

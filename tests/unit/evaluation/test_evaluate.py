@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -13,6 +16,7 @@ from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.rollout.attempts import Attempt, Plays, Progress
 from sdar.rollout.engine import Sampling
+from sdar.runs.records import Notes
 from sdar.types import (
     Completion,
     ContextMode,
@@ -122,27 +126,44 @@ def test_same_seed_same_result_and_another_seed_another() -> None:
     assert run() != evaluate(make_panel(), FakeCollector(), EvalConfig(seed=1))
 
 
+class Ranks:
+    """One of three that work at the same time and hand one another what they have."""
+
+    def __init__(self, rank: int, shared: dict[int, object], barrier: threading.Barrier) -> None:
+        self.rank, self.size, self.shared, self.barrier = rank, 3, shared, barrier
+
+    def gather(self, item: T) -> list[T]:
+        self.shared[self.rank] = item
+        self.barrier.wait(10)
+        found = [self.shared[rank] for rank in range(self.size)]
+        self.barrier.wait(10)
+        return found  # type: ignore[return-value]
+
+
 def test_ranks_share_the_work_and_agree() -> None:
-    class Ranks:
-        def __init__(self, rank: int, shares: list[list[object]]) -> None:
-            self.rank, self.size, self.shares = rank, 3, shares
+    panel, players = make_panel(), [FakeCollector() for _ in range(3)]
+    shared: dict[int, object] = {}
+    barrier = threading.Barrier(3)
+    alone = run(samples=2)
+    with ThreadPoolExecutor(3) as pool:
+        play = partial(evaluate, panel, config=EvalConfig(samples=2))
+        results = list(pool.map(lambda i: play(players[i], ranks=Ranks(i, shared, barrier)), range(3)))
+    assert [player.calls[0][0] for player in players] == [27, 27, 26]
+    for result in results:
+        assert result == alone
+        assert result.episodes == alone.episodes
 
-        def gather(self, item: T) -> list[T]:
-            self.shares.append(item)  # type: ignore[arg-type]
-            return [item]
 
-    shares: list[list[object]] = []
-    panel, alone = make_panel(), run(samples=2)
-    config = EvalConfig(samples=2)
-    for rank in range(3):
-        evaluate(panel, FakeCollector(), config, ranks=Ranks(rank, shares))
-    assert [len(share) for share in shares] == [27, 27, 26]
-
-    class Gathered(Ranks):
-        def gather(self, item: T) -> list[T]:
-            return shares  # type: ignore[return-value]
-
-    assert evaluate(panel, FakeCollector(), config, ranks=Gathered(1, shares)) == alone
+def test_failures_are_kept_with_what_is_noted_of_them() -> None:
+    config = EvalConfig(samples=2, record=5)
+    result = evaluate(make_panel(), FakeCollector(), config, note=lambda t: Notes(skills=[t.task.id]))
+    kept = [(record["task"], record["index"]) for record in result.episodes]
+    lost = [(o.task, i) for o in result.outcomes for i, won in enumerate(o.success) if not won]
+    assert len(kept) == 5
+    assert set(kept) <= set(lost)
+    assert sorted(record["kind"] for record in result.episodes) == ["cool"] * 2 + ["heat"] * 3
+    assert all(record["skills"] == [record["task"]] for record in result.episodes)
+    assert "episodes" not in result.to_json()
 
 
 @pytest.mark.parametrize(("field", "value"), [("samples", 0), ("temperature", -0.1)])

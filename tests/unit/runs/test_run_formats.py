@@ -64,8 +64,14 @@ def test_the_viewer(run: RunDir) -> None:
     index = Index(run)
     index.refresh()
     assert index.problems == {}
-    assert {row["step"] for row in index.rows} == {1, 2}
-    assert index.episode(2, 0)["turns"]
+    assert {(row["part"], row["step"]) for row in index.rows} == {
+        ("training", 1),
+        ("training", 2),
+        ("panel", 0),
+        ("panel", 2),
+    }
+    assert index.episode("training", 2, 0)["turns"]
+    assert [panel["step"] for panel in index.panels] == [0, 2]
     assert len(index.lines) == 3
 
 

@@ -161,6 +161,7 @@ def test_every_episode_has_a_short_record(run: RunDir) -> None:
         "metrics": {"score": 0.5},
         "skills": ["heat", "general"],
         "gap": 0.123457,
+        "kept": None,
     }
     assert (untaught["skills"], untaught["gap"]) == ([], None)
 

@@ -1,6 +1,7 @@
 """What is kept with recorded episodes is what the models saw and what each token was given."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def batch() -> Batch:
 
 def test_streams_of_a_trajectory_join_its_samples() -> None:
     gate = torch.tensor([0.1, 0.2, 0.0, 0.25])
-    first, second = token_streams(batch(), Learned({}, LIVE, [0], streams={"gate": gate}), 2)
+    first, second = token_streams(batch(), Learned({}, LIVE, [0], streams={"gate": gate}), [0, 1])
     assert first == {
         "live": [-1.0, -1.5, -9.0],
         "adv": [0.5, 0.5, 0.5],
@@ -53,6 +54,19 @@ def test_streams_of_a_trajectory_join_its_samples() -> None:
         "gap": [],
     }
     assert all(math.isnan(second[name][0]) for name in ("teacher", "gap"))
+
+
+def test_only_the_kept_ones_and_what_further_teachers_and_credit_gave() -> None:
+    made = batch()
+    prompts = ((9, 9), (), (9,))
+    made.samples = [replace(s, more_prompts=(p,)) for s, p in zip(made.samples, prompts, strict=True)]
+    made.more_teachers = [torch.tensor([-0.75, -1.0, 0.0, -8.0])]
+    made.given_M, made.adv_M = made.adv_M, made.adv_M + 1.0
+    [of_second] = token_streams(made, Learned({}, LIVE, [0]), [1], ("sibling",))
+    assert (of_second["given"], of_second["adv"]) == ([-0.5], [0.5])
+    assert math.isnan(of_second["gap/sibling"][0]), "it has no such teacher"
+    [of_first] = token_streams(made, Learned({}, LIVE, [0]), [0], ("sibling",))
+    assert of_first["gap/sibling"] == [0.25, 0.5, 1.0]
 
 
 @pytest.mark.parametrize("mode", list(ContextMode))

@@ -68,6 +68,25 @@ def test_each_view_is_scored_as_if_it_were_alone(
     assert taught.sum() * 2 == len(taught)
 
 
+def test_what_further_teachers_saw_is_kept(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(views._table, "even", View(even, frozenset()))
+    trainer = tiny_trainer(tmp_path / "run", world, steps=1, objective=Watch(), views=("future", "even"))
+    trainer.train()
+    records = read_trajectories(trainer.run, 1)
+    assert {record["index"] % 2 for record in records} == {0, 1}
+    for record in records:
+        for number, turn in enumerate(record["turns"]):
+            told = record["index"] % 2 == 0
+            assert all((gap is not None) == told for gap in turn["gap/even"])
+            assert ("views" in turn) == (told and (number == 0 or record["context"] == "window"))
+            if "views" in turn:
+                at, cut, text = (turn["views"]["even"][name] for name in ("at", "cut", "text"))
+                assert (cut, text.strip()) == (0, "go on")
+                assert turn["prompt"][:at] + text + turn["prompt"][at:] != turn["teacher_prompt"]
+
+
 def test_a_stage_decides_what_is_learned_from_and_what_views_can_tell(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

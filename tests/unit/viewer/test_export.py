@@ -7,6 +7,7 @@ import pytest
 from tests.viewed import view_run
 
 from sdar.cli import main
+from sdar.runs.rundir import RunDir
 from sdar.viewer.export import bundle, export
 from sdar.viewer.library import Library
 
@@ -17,10 +18,11 @@ def test_the_command_writes_a_page_with_all_data(tmp_path: Path, capsys: pytest.
     assert main(["view", "a", "--out", str(tmp_path), "--export", str(out)]) == 0
     assert capsys.readouterr().out == f"{out / 'index.html'}\n"
     assert {file.name for file in out.iterdir()} == {"index.html", "app.js", "style.css", "icon.svg", "data"}
-    assert len(list(out.glob("data/run-0-episode-*.js"))) == 8
-    text = (out / "data" / "run-0-episode-2-1.js").read_text()
+    run = RunDir.open(tmp_path / "a").id[:8]
+    assert len(list(out.glob(f"data/run-{run}-episode-training-*.js"))) == 8
+    text = (out / "data" / f"run-{run}-episode-training-2-1.js").read_text()
     key, _, record = text.removeprefix("receive(").removesuffix(");\n").partition(", ")
-    assert json.loads(key) == "run/0/episode/2/1"
+    assert json.loads(key) == f"run/{run}/episode/training/2/1"
     assert json.loads(record)["task"] == "train/clean"
     assert 'type="module"' not in (out / "index.html").read_text()
 
@@ -55,9 +57,9 @@ def test_text_cannot_leave_its_script(tmp_path: Path) -> None:
     run = view_run(tmp_path, "a", steps=0)
     run.log_metrics(1, {'"); alert(1); ("\u2028</script>': 1.0})
     export(Library([run]), tmp_path / "page")
-    text = (tmp_path / "page" / "data" / "run-0-metrics.js").read_text()
+    text = (tmp_path / "page" / "data" / f"run-{run.id[:8]}-metrics.js").read_text()
     assert len(text.splitlines()) == 1
-    record = text.removeprefix('receive("run/0/metrics", ').removesuffix(");\n")
+    record = text.removeprefix(f'receive("run/{run.id[:8]}/metrics", ').removesuffix(");\n")
     assert '"); alert(1); ("\u2028</script>' in json.loads(record)["lines"][0]
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.viewed import add_step, view_run
+from tests.viewed import add_panel, add_step, view_run
 
 from sdar.errors import DataError
 from sdar.runs.rundir import RunDir
@@ -36,17 +36,57 @@ def test_rows_and_records(index: Index) -> None:
     assert (row["kind"], row["success"], row["reward"], row["turns"]) == ("cool", True, 10.0, 2)
     assert row["goal"] == "cool the apple of step 1"
     assert row["gap"] == pytest.approx(index.rows[0]["gap"])
-    record = index.episode(2, 3)
+    record = index.episode("training", 2, 3)
     assert (record["task"], record["index"]) == ("train/clean", 3)
     assert [line["step"] for line in index.lines] == [1, 2]
     assert index.lines[0]["loss"] is None
 
 
+def test_runs_that_kept_the_first_episodes_without_saying_so(run: RunDir) -> None:
+    lines = [json.loads(line) for line in gzip.decompress(run.episodes_file(2).read_bytes()).splitlines()]
+    text = "".join(json.dumps({k: v for k, v in line.items() if k != "kept"}) + "\n" for line in lines * 2)
+    run.episodes_file(2).write_bytes(gzip.compress(text.encode()))
+    index = Index(run)
+    index.refresh()
+    assert [row["place"] for row in index.rows if row["step"] == 2] == [0, 1, 2, 3] + [None] * 4
+
+
+def test_the_panel_and_later_evaluations(run: RunDir) -> None:
+    add_panel(run, 0, won=(False, True, False))
+    add_panel(run, 2, won=(True, True, False))
+    later = run.path / "eval" / "p-step-000002-1x.json"
+    later.write_bytes(run.eval_file(2).read_bytes())
+    index = Index(run)
+    index.refresh()
+    rows = [row for row in index.rows if row["part"] != "training"]
+    assert [(row["part"], row["step"], row["success"], row["place"]) for row in rows] == [
+        ("p-step-000002-1x", 2, True, None),
+        ("p-step-000002-1x", 2, True, None),
+        ("p-step-000002-1x", 2, False, 0),
+        ("panel", 0, False, 0),
+        ("panel", 0, True, None),
+        ("panel", 0, False, 1),
+        ("panel", 2, True, None),
+        ("panel", 2, True, None),
+        ("panel", 2, False, 0),
+    ]
+    assert index.episode("panel", 0, 1)["task"] == "p/2"
+    panel = index.panels[-1]
+    assert (panel["part"], panel["step"], panel["tasks"]) == ("panel", 2, 3)
+    assert panel["success"][0] == pytest.approx(2 / 3)
+    run.truncate_after(1)
+    index.refresh()
+    assert [panel["step"] for panel in index.panels] == [2, 0], "a later evaluation stays"
+    (run.path / "eval" / "step-000004.json").write_text('{"outcomes": [1]}')
+    index.refresh()
+    assert set(index.problems) == {"step-000004.json"}
+
+
 def test_an_unknown_episode_is_refused(index: Index) -> None:
-    with pytest.raises(DataError, match="no trajectories of step 9"):
-        index.episode(9, 0)
-    with pytest.raises(DataError, match="step 2 of run has 4"):
-        index.episode(2, 4)
+    with pytest.raises(DataError, match="no episodes of training of step 9"):
+        index.episode("training", 9, 0)
+    with pytest.raises(DataError, match="training of step 2 of run has 4"):
+        index.episode("training", 2, 4)
 
 
 def test_only_what_is_new_is_read(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +99,7 @@ def test_only_what_is_new_is_read(index: Index, monkeypatch: pytest.MonkeyPatch)
     assert opened == []
     add_step(index.run, 3)
     index.refresh()
-    assert opened == ["step-000003.jsonl.gz"]
+    assert opened == ["step-000003.jsonl.gz"], "the short records alone"
     assert (len(index.rows), len(index.lines), index.generation) == (12, 3, 0)
 
 
@@ -121,14 +161,15 @@ def test_a_run_of_format_1_is_read(run: RunDir) -> None:
 )
 def test_a_broken_file_is_reported_and_the_rest_shown(run: RunDir, broken: bytes) -> None:
     run.trajectories_file(1).write_bytes(broken)
+    run.episodes_file(1).write_bytes(broken)
     with run.metrics_file.open("a") as file:
         file.write("not json\n")
     index = Index(run)
     index.refresh()
     assert {row["step"] for row in index.rows} == {2}
     assert set(index.problems) == {"step 1", "metrics"}
-    with pytest.raises(DataError, match="step 1 of run cannot be read"):
-        index.episode(1, 0)
+    with pytest.raises(DataError, match="training of step 1 of run cannot be read"):
+        index.episode("training", 1, 0)
 
 
 def test_links_that_lead_out_are_not_followed(run: RunDir, tmp_path: Path) -> None:
@@ -136,6 +177,8 @@ def test_links_that_lead_out_are_not_followed(run: RunDir, tmp_path: Path) -> No
     secret.write_bytes(run.trajectories_file(1).read_bytes())
     run.trajectories_file(1).unlink()
     run.trajectories_file(1).symlink_to(secret)
+    run.episodes_file(1).unlink()
+    run.episodes_file(1).symlink_to(secret)
     (tmp_path / "elsewhere.toml").write_text("secret = 1\n")
     run.config_file.unlink()
     run.config_file.symlink_to(tmp_path / "elsewhere.toml")
@@ -144,7 +187,7 @@ def test_links_that_lead_out_are_not_followed(run: RunDir, tmp_path: Path) -> No
     assert "not an ordinary file" in index.problems["step 1"]
     assert {row["step"] for row in index.rows} == {2}
     with pytest.raises(DataError, match="not an ordinary file"):
-        index.episode(1, 0)
+        index.episode("training", 1, 0)
     with pytest.raises(DataError, match="not an ordinary file"):
         index.settings()
 

@@ -47,11 +47,13 @@ def test_answers(server: ViewServer) -> None:
     assert [run["differs"] for run in runs] == [{"train.seed": 0}, {"train.seed": 1}]
     assert runs[0]["group"] == runs[1]["group"]
     assert len({run["name"] for run in runs}) == 2
+    key = runs[1]["key"]
+    assert key == list(server.library.indexes.values())[1].run.id[:8]
     state = ask(server, "state")["runs"]
     assert [(run["episodes"], run["lines"], run["waiting"]) for run in state] == [(8, 2, 0)] * 2
-    assert len(ask(server, "run/1/episodes?after=6")["rows"]) == 2
-    assert len(ask(server, "run/1/metrics?after=1")["lines"]) == 1
-    assert ask(server, "run/1/episode/2/3")["index"] == 3
+    assert len(ask(server, f"run/{key}/episodes?after=6")["rows"]) == 2
+    assert len(ask(server, f"run/{key}/metrics?after=1")["lines"]) == 1
+    assert ask(server, f"run/{key}/episode/training/2/3")["index"] == 3
 
 
 def test_it_listens_on_the_loopback_address_alone(server: ViewServer) -> None:
@@ -78,20 +80,25 @@ def test_another_host_is_refused(server: ViewServer, host: str) -> None:
         "//etc/passwd",
         "/etc/passwd",
         "/server.py",
-        "/api/run/0/episode/../../secret",
-        "/api/run/0/episode/1/../../../../secret.txt",
-        "/api/run/0/episode/1/-1",
-        "/api/run/0/episode/99999/0",
+        "/api/run/{key}/episode/../../secret",
+        "/api/run/{key}/episode/1/../../../../secret.txt",
+        "/api/run/{key}/episode/1/-1",
+        "/api/run/{key}/episode/99999/0",
         "/api/run/9/episodes",
-        "/api/run/0/config.toml",
+        "/api/run/{key}/episode/../2/3",
+        "/api/run/{key}/episode/..%2f..%2fsecret.txt/0/0",
+        "/api/run/{key}/episode/training/99999/0",
+        "/api/run/{key}/episode/training/1/-1",
+        "/api/run/{key}/config.toml",
         "/api/",
         "/api/runs?after=x",
     ],
 )
 def test_paths_lead_nowhere(server: ViewServer, target: str) -> None:
+    target = target.replace("{key}", next(iter(server.library.indexes)))
     status, _, body = get(server, target)
     assert status == 404
-    assert b"secret" not in body.replace(target.encode(), b"").replace(b"../secret", b"")
+    assert b"secret" not in body.replace(target.removeprefix("/api/").encode(), b"")
     assert b"root:" not in body
 
 
