@@ -1,13 +1,21 @@
-// Start here: the top line, the two pages, and what is in the address after `#`.
+// Start here: the top line, the pages, and what is in the address after `#`.
 //
-//     #/episodes                       the list
-//     #/episodes/RUN/STEP/PLACE        an episode; two of them, one after the other, are shown side by side
-//     #/curves                         all metrics
+//     #/runs                                all runs
+//     #/run/KEY                             one run: what it is, its curve, its panel, its settings
+//     #/episodes                            the list
+//     #/episodes/KEY/PART/STEP/PLACE        an episode; two of them, one after the other, stand side by side
+//     #/tasks                               tasks by step
+//     #/curves                              all metrics
+//
+// What comes after a `?` says how it is shown: filters, colour, metric. KEY is the run's own, wherever it is shown.
 
+import { place } from "./address.js";
 import { CurvesPage } from "./curves.js";
 import { el, fill } from "./dom.js";
 import { EpisodesPage } from "./episodes.js";
+import { RunPage, RunsPage } from "./run.js";
 import { Store } from "./store.js";
+import { TasksPage } from "./tasks.js";
 
 const STATUS = {
   loading: ["", "loading"],
@@ -21,7 +29,7 @@ const KEYS = [
   ["c", "colour by the next stream"],
   ["shift-click", "put an episode beside the one that is open"],
   ["/", "search"],
-  ["g e, g c", "go to episodes, to curves"],
+  ["g r, g e, g t, g c", "go to the run, to episodes, tasks, curves"],
   ["?", "this help"],
 ];
 
@@ -37,28 +45,40 @@ let lastKey = "";
 function drawTop() {
   const [on, text] = STATUS[store.status];
   const problems = store.runs.flatMap((run) => Object.entries(run.problems).map(([what, why]) => `${run.name}, ${what}: ${why}`));
-  const tab = (name, label) => el("a", { href: `#/${name}`, ariaCurrent: place().page === name ? "page" : null }, label);
+  const at = page();
+  const tab = (name, label, shows = [name]) => el("a", { href: `#/${name}`, ariaCurrent: shows.includes(at) ? "page" : null }, label);
+  const one = store.runs.length === 1;
   fill(top,
     el("h1", {}, "sdar view"),
-    el("nav", { ariaLabel: "pages" }, tab("episodes", "Episodes"), tab("curves", "Curves")),
+    el("nav", { ariaLabel: "pages" },
+      one ? tab(`run/${store.runs[0].key}`, "Run", ["run"]) : tab("runs", "Runs", ["runs", "run"]),
+      tab("episodes", "Episodes"), tab("tasks", "Tasks"), tab("curves", "Curves")),
     el("span.runs", { title: store.runs.map((run) => run.name).join("\n") }, store.runs.map((run) => run.name).join(", ")),
     problems.length > 0 && el("span.problem", { title: problems.join("\n") }, `${problems.length} unreadable`),
-    el(on ? `span.live.${on}` : "span.live", {}, text),
+    el(on ? `span.live.${on}` : "span.live", { title: text }, text),
     el("button.quiet", { onclick: showHelp, ariaLabel: "help", title: "keys" }, "?"),
   );
   document.title = store.runs.length === 1 ? `${store.runs[0].name} – sdar view` : "sdar view";
 }
 
-function place() {
-  const [, page = "episodes", ...rest] = location.hash.split("/");
-  const ids = [rest.slice(0, 3), rest.slice(3, 6)].filter((part) => part.length === 3 && part.every((each) => /^\d+$/.test(each)));
-  return { page: page === "curves" ? page : "episodes", ids: ids.map((part) => part.join("/")) };
+// The page that the address names, or else the landing page.
+function page() {
+  const name = place().page;
+  return name in pages ? name : store.runs.length === 1 ? "run" : "runs";
 }
 
 function route() {
-  const { page, ids } = place();
-  if (main.firstChild !== pages[page].node) fill(main, pages[page].node);
-  if (page === "episodes") pages.episodes.show(ids);
+  const name = page();
+  const at = place();
+  const rest = name === at.page ? at.rest : [store.runs[0]?.key];
+  const named = [...(["run", "episodes"].includes(name) ? [rest[0], rest[4]] : []), at.query.get("run")];
+  const unknown = named.find((key) => key && !store.run(key));
+  if (unknown) {
+    fill(main, el("div.empty", {}, `This address is of the run ${unknown}, which is not among those shown: start with “sdar view” and that run.`));
+  } else {
+    if (main.firstChild !== pages[name].node) fill(main, pages[name].node);
+    pages[name].route(rest, at.query);
+  }
   drawTop();
 }
 
@@ -77,11 +97,13 @@ function key(event) {
   const inList = event.target.closest(".rows");
   const actions = {
     "?": showHelp,
-    "/": () => document.getElementById(place().page === "curves" ? "metric" : "filter-text")?.focus(),
+    "/": () => document.getElementById({ curves: "metric", tasks: "task-text" }[page()] ?? "filter-text")?.focus(),
     j: () => episodes.list.move(1),
     k: () => episodes.list.move(-1),
-    c: () => (before === "g" ? go("curves") : episodes.nextColour()),
+    c: () => (before === "g" ? go("curves") : page() === "episodes" && episodes.nextColour()),
     e: () => before === "g" && go("episodes"),
+    r: () => before === "g" && go(store.runs.length === 1 ? `run/${store.runs[0].key}` : "runs"),
+    t: () => before === "g" && go("tasks"),
     ArrowLeft: () => episodes.moveToken(-1),
     ArrowRight: () => episodes.moveToken(1),
   };
@@ -89,7 +111,7 @@ function key(event) {
     Object.assign(actions, { ArrowDown: actions.j, ArrowUp: actions.k });
   }
   const act = actions[event.key];
-  if (!act || (place().page === "curves" && OF_EPISODES.has(event.key))) return;
+  if (!act || (page() !== "episodes" && OF_EPISODES.has(event.key))) return;
   event.preventDefault();
   act();
 }
@@ -106,18 +128,15 @@ async function start() {
     return;
   }
   pages = {
-    episodes: new EpisodesPage(store, (ids) => { location.hash = `#/episodes/${ids.join("/")}`; }),
-    curves: new CurvesPage(store),
+    runs: new RunsPage(store), run: new RunPage(store), episodes: new EpisodesPage(store),
+    tasks: new TasksPage(store), curves: new CurvesPage(store),
   };
   store.addEventListener("change", () => {
     pages.episodes.grown();
-    if (place().page === "curves") pages.curves.grown();
+    if (page() !== "episodes") pages[page()].grown();
     drawTop();
   });
-  addEventListener("hashchange", () => {
-    if (place().page === "curves") pages.curves.grown();
-    route();
-  });
+  addEventListener("hashchange", route);
   addEventListener("keydown", key);
   route();
 }

@@ -2,15 +2,27 @@
 
 import { count, el } from "./dom.js";
 
+// One comparison for each teacher: the main one, then those of further views.
 export function contexts(turn, number) {
-  if (!turn.teacher_prompt) return null;
-  const [student, teacher] = differing(turn.prompt.split("\n"), turn.teacher_prompt.split("\n"));
+  const main = turn.teacher_prompt ? [["teacher", turn.teacher_prompt]] : [];
+  const more = Object.entries(turn.views ?? {}).map(([name, change]) => [`${name} teacher`, changed(turn.prompt, change)]);
+  return [...main, ...more].map(([who, prompt], i) => comparison(turn.prompt, prompt, who, number === 0 && i === 0));
+}
+
+// A prompt with `text` in place of `cut` characters at `at`; a character may be two units of a string.
+function changed(prompt, { at, cut, text }) {
+  const letters = Array.from(prompt);
+  return [...letters.slice(0, at), text, ...letters.slice(at + cut)].join("");
+}
+
+function comparison(prompt, seen, who, open) {
+  const [student, teacher] = differing(prompt.split("\n"), seen.split("\n"));
   const added = teacher.filter(([, only]) => only).length;
   const same = added === 0 && student.every(([, only]) => !only);
-  const summary = same ? "The teacher’s context is the student’s"
-    : `The teacher’s context beside the student’s: ${count(added, "line")} more`;
-  const body = el("div.contexts", {}, side("student saw", student, "only"), side("teacher saw", teacher, "added"));
-  return el("details", { open: number === 0, data: { role: "contexts" } }, el("summary", {}, summary), body);
+  const summary = same ? `The ${who}’s context is the student’s`
+    : `The ${who}’s context beside the student’s: ${count(added, "line")} more`;
+  const body = el("div.contexts", {}, side("student saw", student, "only"), side(`${who} saw`, teacher, "added"));
+  return el("details", { open, data: { role: "contexts" } }, el("summary", {}, summary), body);
 }
 
 function side(title, lines, className) {

@@ -1,14 +1,17 @@
 // The page of curves: every metric of every run, smoothed as wished, and seeds joined to a mean with a band.
 
+import { note } from "./address.js";
 import { chart } from "./chart.js";
+import { csvButton } from "./csv.js";
 import { el, fill } from "./dom.js";
 
 const MAIN = ["eval/success", "rollout/success", "teacher/gap_mean", "sdar/gate_mean", "objective/loss", "rollout/entropy"];
+const SPAN = 5;
 const OVERVIEW = "overview";
 const OTHER = "other";
 
 export class CurvesPage {
-  span = 5;
+  span = SPAN;
   wanted = "";
   joined = false;
 
@@ -17,34 +20,72 @@ export class CurvesPage {
     this.body = el("div");
     this.key = el("div.key");
     this.hidden = new Set();
-    const smoothing = el("input", { type: "range", min: "1", max: "51", step: "2", value: String(this.span), id: "smoothing" });
-    const amount = el("span.num", {}, "5 steps");
-    smoothing.addEventListener("input", () => {
-      this.span = Number(smoothing.value);
+    const smoothing = el("input", { type: "range", min: "1", max: "51", step: "2", id: "smoothing" });
+    const amount = el("span.num");
+    const search = el("input", { type: "search", id: "metric", placeholder: "metric" });
+    const join = el("input", { type: "checkbox", id: "join" });
+    smoothing.addEventListener("input", () => this.#set({ span: Number(smoothing.value) }));
+    search.addEventListener("input", () => this.#set({ wanted: search.value }));
+    join.addEventListener("input", () => this.#set({ joined: join.checked }));
+    this.#show = () => {
+      smoothing.value = String(this.span);
       amount.textContent = this.span === 1 ? "off" : `${this.span} steps`;
-      this.grown();
-    });
-    const search = el("input", { type: "search", id: "metric", placeholder: "metric", oninput: () => { this.wanted = search.value.trim().toLowerCase(); this.grown(); } });
-    const join = el("input", { type: "checkbox", id: "join", oninput: () => { this.joined = join.checked; this.grown(); } });
+      if (search.value !== this.wanted) search.value = this.wanted;
+      join.checked = this.joined;
+    };
     const groups = new Set(store.runs.map((run) => run.group));
     this.node = el("div.curves", {},
       el("div.bar", {},
         el("label.field", {}, el("span", {}, "metric"), search),
         el("label.field", {}, el("span", {}, "smoothing"), smoothing, amount),
         groups.size < store.runs.length && el("label.check", {}, join, "join seeds: mean, and a band from lowest to highest"),
+        csvButton("metrics", () => this.#table()),
         this.key),
       store.runs.flatMap((run) => run.segments.map((line) => el("p.note", {}, line))),
       this.body);
+  }
+
+  #show;
+
+  // Show what an address says.
+  route(rest, query) {
+    const span = Number(query.get("smooth") ?? SPAN);
+    this.span = span >= 1 && span <= 51 ? span : SPAN;
+    this.wanted = query.get("metric") ?? "";
+    this.joined = query.has("join");
+    this.hidden = new Set(query.getAll("hide"));
     this.grown();
   }
 
-  grown() {
-    const series = this.joined ? joinSeeds(this.store.runs) : this.store.runs.map((run) => ({ label: labelOf(run), line: run.number, runs: [run] }));
-    this.#drawKey(series);
-    const shown = series.filter((each) => !this.hidden.has(each.label));
+  #set(changes) {
+    Object.assign(this, changes);
+    note("curves", [], { metric: this.wanted, smooth: this.span === SPAN ? "" : this.span, join: this.joined && "1", hide: [...this.hidden] });
+    this.grown();
+  }
+
+  // Every value of the metrics that are shown, one line a run and step.
+  #table() {
+    const names = this.#wanted(this.#names());
+    return [["run", "step", ...names], ...this.store.runs.flatMap((run) => run.lines.map((line) => [run.name, line.step, ...names.map((name) => line[name] ?? null)]))];
+  }
+
+  #names() {
     const names = new Set(this.store.runs.flatMap((run) => run.lines.flatMap((line) => Object.keys(line))));
     names.delete("step");
-    const wanted = [...names].filter((name) => name.toLowerCase().includes(this.wanted) && !isBound(name, names)).sort();
+    return names;
+  }
+
+  #wanted(names) {
+    return [...names].filter((name) => name.toLowerCase().includes(this.wanted.trim().toLowerCase()) && !isBound(name, names)).sort();
+  }
+
+  grown() {
+    this.#show();
+    const series = this.joined ? joinSeeds(this.store.runs) : this.store.runs.map((run) => ({ id: run.key, label: labelOf(run), line: run.number, runs: [run] }));
+    this.#drawKey(series);
+    const shown = series.filter((each) => !this.hidden.has(each.id));
+    const names = this.#names();
+    const wanted = this.#wanted(names);
     const sections = new Map();
     const main = MAIN.filter((name) => wanted.includes(name));
     if (main.length) sections.set(OVERVIEW, main);
@@ -63,11 +104,11 @@ export class CurvesPage {
 
   #drawKey(series) {
     fill(this.key, (series.length < 2 ? [] : series.map((each) => {
-      const box = el("input", { type: "checkbox", checked: !this.hidden.has(each.label) });
+      const box = el("input", { type: "checkbox", checked: !this.hidden.has(each.id) });
       box.addEventListener("input", () => {
-        if (box.checked) this.hidden.delete(each.label);
-        else this.hidden.add(each.label);
-        this.grown();
+        if (box.checked) this.hidden.delete(each.id);
+        else this.hidden.add(each.id);
+        this.#set({});
       });
       return el("label.check", {}, box, el(`span.dot.line-${each.line % 8}`), each.label);
     })));
@@ -86,12 +127,12 @@ function joinSeeds(runs) {
   return [...groups.values()].map((members, line) => {
     const differs = Object.entries(members[0].differs).filter(([name, value]) => name !== "train.seed" && value !== null).map(([name, value]) => `${name} ${value}`);
     const label = differs.join(", ") || members[0].name;
-    return { label: `${label}, ${members.length} ${members.length === 1 ? "seed" : "seeds"}`, line, runs: members };
+    return { id: members.map((run) => run.key).join("+"), label: `${label}, ${members.length} ${members.length === 1 ? "seed" : "seeds"}`, line, runs: members };
   });
 }
 
 // The points of one metric: a run's own, with its interval where it has one, or the mean over seeds.
-function points({ label, line, runs }, name, names) {
+export function points({ label, line, runs }, name, names) {
   const found = runs.map((run) => new Map(run.lines.filter((each) => Number.isFinite(each[name])).map((each) => [each.step, each])));
   if (runs.length > 1) {
     const steps = [...found[0].keys()].filter((step) => found.every((each) => each.has(step)));

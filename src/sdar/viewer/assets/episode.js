@@ -6,7 +6,7 @@ import { mark } from "./list.js";
 import { describe, paint, streams } from "./scales.js";
 import { followTip, hideTip, showTip } from "./tip.js";
 
-const ENDS = { done: "ended by itself", max_turns: "out of turns", context_full: "context full" };
+const ENDS = { cut: "cut short", done: "ended by itself", max_turns: "out of turns", context_full: "context full" };
 
 export class EpisodePane {
   // `record` is the trajectory of episode `id`; `closed` is called by its button, or false for none.
@@ -57,7 +57,7 @@ export class EpisodePane {
   #facts() {
     const { record } = this;
     const facts = {
-      task: record.task, kind: record.kind, step: this.id.split("/")[1], "in its group": record.index,
+      task: record.task, kind: record.kind, "played in": this.id.split("/")[1], step: this.id.split("/")[2], "in its group": record.index,
       reward: short(record.reward), end: ENDS[record.end] ?? record.end, turns: record.turns.length,
       invalid: record.turns.filter((turn) => !turn.valid).length,
       tokens: record.turns.reduce((sum, turn) => sum + turn.tokens.length, 0), context: record.context,

@@ -1,5 +1,7 @@
 // The page of episodes: filters and list on the left, one or two episodes on the right.
 
+import { link, note } from "./address.js";
+import { csvButton } from "./csv.js";
 import { el, fill, select } from "./dom.js";
 import { EpisodePane } from "./episode.js";
 import { Filters } from "./filters.js";
@@ -7,17 +9,21 @@ import { EpisodeList, mark } from "./list.js";
 import { describe, paint, scaleOf } from "./scales.js";
 import { hideTip } from "./tip.js";
 
-const BUTTONS = ["gap", "gate", "adv", "entropy"];
+const BUTTONS = ["gap", "gate", "adv", "credit", "entropy"];
+const SHOWN = ["key", "part", "step", "task", "kind", "goal", "index", "success", "reward", "end", "turns", "invalid", "tokens", "gap"];
 
 export class EpisodesPage {
   coloured = null;
+  chosen = "";
   panes = [];
   ids = [];
 
-  constructor(store, go) {
+  constructor(store) {
     this.store = store;
-    this.go = go;
-    this.filters = new Filters(store.runs, () => this.#list());
+    this.filters = new Filters(store.runs, () => {
+      this.#list();
+      note("episodes", this.ids, this.#query);
+    });
     this.list = new EpisodeList(store.runs, (row, beside) => this.open(row.id, beside));
     this.counts = el("div.counts.num", { ariaLive: "polite" });
     this.bar = el("div.bar");
@@ -26,6 +32,25 @@ export class EpisodesPage {
       el("aside.side", {}, this.filters.node, this.counts, this.list.node),
       el("section.panes", {}, this.bar, this.beside));
     this.grown();
+  }
+
+  get #query() {
+    return { ...this.filters.query, colour: this.chosen };
+  }
+
+  go(ids) {
+    location.hash = link("episodes", ids, this.#query);
+  }
+
+  // Show what an address says: filters, and episodes by id, none to two.
+  route(rest, query) {
+    this.filters.read(query);
+    this.chosen = query.get("colour") ?? "";
+    if (this.chosen) this.coloured = this.chosen;
+    this.filters.refresh(this.rows);
+    this.#list();
+    const ids = [rest.slice(0, 4), rest.slice(4, 8)].filter((part) => part.length === 4).map((part) => part.join("/"));
+    this.show(ids);
   }
 
   // The runs have grown.
@@ -40,6 +65,7 @@ export class EpisodesPage {
   // Show these episodes, none to two, by id.
   async show(ids) {
     this.ids = ids;
+    this.node.classList.toggle("reading", ids.length > 0);
     hideTip();
     this.list.select(ids.at(-1) ?? null);
     if (!ids.length) {
@@ -55,6 +81,7 @@ export class EpisodesPage {
       if (this.ids !== ids) return;
       this.#draw(ids, records);
     } catch (error) {
+      fill(this.bar, this.#back());
       fill(this.beside, el("div.empty", {}, `This episode cannot be shown: ${error.message}`));
     }
   }
@@ -71,10 +98,21 @@ export class EpisodesPage {
     this.#drawBar(name, scale);
   }
 
-  // Colour by the next of the streams that have a button.
+  // Colour by the next of the streams.
   nextColour() {
     const have = this.#names();
-    if (have.length) this.colour(have[(have.indexOf(this.coloured) + 1) % have.length]);
+    if (have.length) this.#choose(have[(have.indexOf(this.coloured) + 1) % have.length]);
+  }
+
+  // Colour by what the user wants, and say so in the address.
+  #choose(name) {
+    this.chosen = name;
+    note("episodes", this.ids, this.#query);
+    this.colour(name);
+  }
+
+  #back() {
+    return el("a.quiet.back", { href: link("episodes", [], this.#query) }, "← list");
   }
 
   // Put the focus on the token that is `by` tokens away.
@@ -89,11 +127,13 @@ export class EpisodesPage {
     const rows = this.filters.apply(this.rows);
     const kept = this.rows.reduce((sum, row) => sum + (row.id !== null), 0);
     const waiting = this.store.runs.reduce((sum, run) => sum + run.waiting, 0);
+    const save = csvButton("episodes", () => [SHOWN, ...rows.map((row) => SHOWN.map((name) => row[name]))]);
     fill(this.counts,
       el("span", {}, `${rows.length.toLocaleString("en")} of ${this.rows.length.toLocaleString("en")} episodes`),
-      el("span", {}, waiting ? `reading, ${waiting} steps to go` : kept < this.rows.length ? `${kept.toLocaleString("en")} with tokens` : ""),
+      el("span", {}, waiting ? `reading, ${waiting} steps to go` : kept < this.rows.length ? `${kept.toLocaleString("en")} kept` : ""),
+      save,
     );
-    this.list.show(rows);
+    this.list.show(this.filters.grouped(rows));
     this.list.select(this.ids.at(-1) ?? null);
   }
 
@@ -116,16 +156,16 @@ export class EpisodesPage {
     const row = this.store.row(id);
     if (!row) return [];
     const same = this.rows.filter((other) => other.id && other.task === row.task && other.id !== id);
-    const link = (other, text) => el("a.chip", {
-      href: `#/episodes/${id}/${other.id}`, ariaCurrent: this.ids.includes(other.id) ? "true" : null, title: "put it beside this one",
+    const beside = (other, text) => el("a.chip", {
+      href: link("episodes", [id, other.id], this.#query), ariaCurrent: this.ids.includes(other.id) ? "true" : null, title: "put it beside this one",
     }, mark(other.success), ` ${text}`);
-    const group = same.filter((other) => other.run === row.run && other.step === row.step);
-    const later = same.filter((other) => other.run !== row.run || other.step !== row.step);
+    const group = same.filter((other) => other.run === row.run && other.part === row.part && other.step === row.step);
+    const later = same.filter((other) => !group.includes(other));
     return [
-      { label: "beside, same group:", links: group.map((other) => link(other, `episode ${other.index}`)) },
+      { label: "beside, same group:", links: group.map((other) => beside(other, `episode ${other.index}`)) },
       {
         label: "beside, same task:",
-        links: later.slice(0, 40).map((other) => link(other, `${other.run === row.run ? "" : `${this.store.runs[other.run].name}, `}step ${other.step}, episode ${other.index}`)),
+        links: later.slice(0, 40).map((other) => beside(other, `${other.run === row.run ? "" : `${this.store.runs[other.run].name}, `}${other.part === row.part ? "" : `${other.part}, `}step ${other.step}, episode ${other.index}`)),
       },
     ];
   }
@@ -133,13 +173,13 @@ export class EpisodesPage {
   #drawBar(name, scale) {
     const names = this.#names();
     const buttons = BUTTONS.filter((each) => names.includes(each)).map((each) => el("button", {
-      ariaPressed: String(each === name), data: { stream: each }, onclick: () => this.colour(each),
+      ariaPressed: String(each === name), data: { stream: each }, onclick: () => this.#choose(each),
     }, describe(each).label));
     const others = names.filter((each) => !BUTTONS.includes(each)).map((each) => [each, describe(each).label]);
-    const more = select("or", others.some(([each]) => each === name) ? name : "", [["", "more…"], ...others], (value) => value && this.colour(value));
+    const more = select("or", others.some(([each]) => each === name) ? name : "", [["", "more…"], ...others], (value) => value && this.#choose(value));
     more.firstChild.remove();
     const { ends, note } = describe(name);
-    fill(this.bar,
+    fill(this.bar, this.#back(),
       el("span", {}, "Colour tokens by"), el("div.choice", { role: "group", ariaLabel: "colour tokens by" }, buttons), more,
       el("span.hint", {}, "Point at a token for all its values"),
       el("div.note", {}, `${describe(name).label}: ${note}`), legend(scale, ends),

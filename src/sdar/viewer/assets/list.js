@@ -69,13 +69,14 @@ export class EpisodeList {
 
   #row(number) {
     const row = this.rows[number];
+    if (row.group !== undefined) return this.#head(row, number);
     const facts = [
-      `step ${row.step}`, `reward ${short(row.reward)}`, count(row.turns, "turn"),
+      row.part === "training" ? null : row.part, `step ${row.step}`, `reward ${short(row.reward)}`, count(row.turns, "turn"),
       row.gap === null ? null : `gap ${signed(row.gap)}`, row.kind,
     ].filter(Boolean).join(" · ");
     const node = el("div.row", {
       role: "option", ariaSelected: String(row.id !== null && row.id === this.#selected),
-      title: row.id ? row.task : `${row.task}: the tokens of this episode were not kept (train.record)`,
+      title: row.id ? row.task : `${row.task}: this episode was not kept turn by turn (${row.part === "training" ? "train" : "eval"}.record)`,
       onclick: (event) => row.id && this.#pick(number, event.shiftKey || event.ctrlKey || event.metaKey),
     },
     mark(row.success),
@@ -84,6 +85,13 @@ export class EpisodeList {
     node.ariaDisabled = String(!row.id);
     node.ariaSetSize = String(this.rows.length);
     node.ariaPosInSet = String(number + 1);
+    node.style.top = `${number * HEIGHT}px`;
+    return node;
+  }
+
+  #head(row, number) {
+    const node = el("div.row.head", { role: "presentation", title: row.group },
+      el("div.goal", {}, row.goal || row.group), el("div.facts.num", {}, `${row.won} of ${row.all} shown solved${row.goal ? ` · ${row.group}` : ""}`));
     node.style.top = `${number * HEIGHT}px`;
     return node;
   }

@@ -17,6 +17,14 @@ const KNOWN = {
     label: "advantage", kind: DIVERGING, ends: ["worse than its group", "better than its group"],
     note: "group-relative advantage that the policy gradient was given",
   },
+  given: {
+    label: "advantage, before credit", kind: DIVERGING, ends: ["worse than its group", "better than its group"],
+    note: "the advantage as it was before the objective’s credit",
+  },
+  credit: {
+    label: "credit", kind: DIVERGING, ends: ["credit took", "credit gave"],
+    note: "what the objective’s credit changed of the token’s advantage",
+  },
   entropy: {
     label: "entropy", kind: POSITIVE, ink: "amber", ends: ["sure", "unsure"],
     note: "entropy of the policy’s distribution before the token, in nats",
@@ -33,7 +41,8 @@ const KNOWN = {
 };
 
 const NOT_STREAMS = new Set(["tokens", "pieces", "messages"]);
-const FIRST = ["gap", "gate", "adv", "entropy", "surprise"];
+const FIRST = ["gap", "gate", "adv", "credit", "entropy", "surprise"];
+const OF_VIEW = "gap/";
 
 // The streams of an episode in the order of interest: name -> one value for each token of each turn.
 export function streams(record) {
@@ -47,11 +56,18 @@ export function streams(record) {
     found[name] = record.turns.map((turn) => turn[name] ?? turn.tokens.map(() => null));
   }
   found.surprise = found.logp.map((turn) => turn.map((value) => (value === null ? null : -value)));
+  if (found.given && found.adv) {
+    found.credit = found.adv.map((turn, i) => turn.map((value, k) => (value === null || (found.given[i][k] ?? null) === null ? null : value - found.given[i][k])));
+  }
   const names = [...FIRST.filter((name) => name in found), ...Object.keys(found).filter((name) => !FIRST.includes(name))];
   return Object.fromEntries(names.map((name) => [name, found[name]]));
 }
 
 export function describe(name) {
+  if (name.startsWith(OF_VIEW)) {
+    const view = name.slice(OF_VIEW.length);
+    return { ...KNOWN.gap, label: `gap, ${view}`, note: `${KNOWN.gap.note}; of the teacher with the view “${view}”` };
+  }
   return KNOWN[name] ?? { label: name, note: "as the objective shows it" };
 }
 

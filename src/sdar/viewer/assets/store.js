@@ -37,17 +37,17 @@ export class Store extends EventTarget {
   async start() {
     const { runs } = await load("runs");
     this.runs = runs.map((run, number) => ({
-      ...run, number, rows: [], lines: [], waiting: 0, problems: {}, generation: -1,
+      ...run, number, rows: [], lines: [], panels: [], waiting: 0, problems: {}, generation: -1,
     }));
     await this.#poll();
     if (!EXPORTED) this.#follow();
   }
 
-  // The whole record of an episode, by its "run/step/place".
+  // The whole record of an episode, by its "run/part/step/place".
   episode(id) {
     if (!this.#episodes.has(id)) {
-      const [run, step, place] = id.split("/");
-      const answer = load(`run/${run}/episode/${step}/${place}`);
+      const [run, ...rest] = id.split("/");
+      const answer = load(`run/${run}/episode/${rest.join("/")}`);
       answer.catch(() => this.#episodes.delete(id));
       this.#episodes.set(id, answer);
       if (this.#episodes.size > CACHED) this.#episodes.delete(this.#episodes.keys().next().value);
@@ -56,7 +56,11 @@ export class Store extends EventTarget {
   }
 
   row(id) {
-    return this.runs[id.split("/")[0]]?.rows.find((row) => row.id === id);
+    return this.run(id.split("/")[0])?.rows.find((row) => row.id === id);
+  }
+
+  run(key) {
+    return this.runs.find((run) => run.key === key);
   }
 
   async #follow() {
@@ -83,23 +87,27 @@ export class Store extends EventTarget {
   async #update(run, now) {
     const reset = run.generation !== now.generation;
     if (reset) {
-      Object.assign(run, { rows: [], lines: [], generation: now.generation });
+      Object.assign(run, { rows: [], lines: [], panels: [], generation: now.generation });
       this.#episodes.clear();
     }
     const changed = reset || run.waiting !== now.waiting
-      || now.episodes > run.rows.length || now.lines > run.lines.length;
+      || now.episodes > run.rows.length || now.lines > run.lines.length || now.panels > run.panels.length;
     Object.assign(run, { waiting: now.waiting, problems: now.problems });
     if (now.episodes > run.rows.length) {
-      const { rows } = await load(`run/${run.number}/episodes`, run.rows.length);
+      const { rows } = await load(`run/${run.key}/episodes`, run.rows.length);
       for (const row of rows) {
         row.run = run.number;
-        row.id = row.place === null ? null : `${run.number}/${row.step}/${row.place}`;
+        row.key = run.key;
+        row.id = row.place === null ? null : `${run.key}/${row.part}/${row.step}/${row.place}`;
         row.find = `${row.goal}\n${row.task}`.toLowerCase();
         run.rows.push(row);
       }
     }
     if (now.lines > run.lines.length) {
-      run.lines.push(...(await load(`run/${run.number}/metrics`, run.lines.length)).lines);
+      run.lines.push(...(await load(`run/${run.key}/metrics`, run.lines.length)).lines);
+    }
+    if (now.panels > run.panels.length) {
+      run.panels.push(...(await load(`run/${run.key}/panels`, run.panels.length)).panels);
     }
     return changed;
   }
