@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import sdar
 from sdar.cli import main
 from sdar.commands import COMMANDS
 from sdar.envs.base import envs
@@ -216,6 +217,11 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         name = re.findall(r"class (\w+)", (ROOT / "examples" / f"my_{example}.py").read_text())[0]
         shown = next(tmp_path.glob(f"add_{example}*/index.html")).read_text()
         assert name in shown, f"the page does not include examples/my_{example}.py"
+    reference = (tmp_path / "settings" / "index.html").read_text(encoding="utf-8")
+    for words in ("objective.clip_low", "The ratio is clipped below", "objective = sdar", "eval.record"):
+        assert words in reference, words
+    names = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert [name for name in sdar.__all__ if f'id="{name.lower()}"' not in names] == []
     for page in pages:
         html = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*src="?([^" >]+)', html)
