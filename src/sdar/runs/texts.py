@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sdar.runs.files import storing
-from sdar.runs.rundir import RunDir, read_lines
+from sdar.runs.lines import read_lines
+from sdar.runs.rundir import RunDir
 
 
 def add_texts(run: RunDir, records: Sequence[Mapping[str, Any]]) -> None:
