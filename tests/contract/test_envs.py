@@ -14,7 +14,7 @@ for module in pkgutil.walk_packages(sdar.envs.__path__, "sdar.envs."):
     importlib.import_module(module.name)
 
 
-@pytest.mark.parametrize("name", list(envs))
+@pytest.mark.parametrize("name", sorted({*envs} - {"gymnasium"}))  # that one has a battery with its game
 def test_environment_keeps_the_contract(name):
     try:
         spec = envs[name]()

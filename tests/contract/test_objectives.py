@@ -223,13 +223,16 @@ def test_a_missing_stream_is_named(name: str) -> None:
     more = {
         "more_teachers_BTV": torch.zeros(1, 1, 1),
         "more_teacher_masks_BTV": torch.ones(1, 1, 1, dtype=torch.bool),
+        "student_top_BTK": torch.zeros(1, 1, 3).log_softmax(-1),
+        "teacher_top_BTK": torch.zeros(1, 1, 3).log_softmax(-1),
+        "span_BT": torch.zeros(1, 1, dtype=torch.long),
     }
     step = random_step(0)
 
     def learn_without(stream: Stream) -> None:
         others = {name: value for name, value in step.streams.items() if name != stream}
         objective.credit(replace(step, streams=others))
-        objective.loss(one_token(**more, **{stream.tensor: None}))
+        objective.loss(one_token(**more | {stream.tensor: None}))
 
     for stream in objective.needs:
         message = f"reads {stream.tensor}, but the batch does not have it|reads '{stream}' of a whole step"

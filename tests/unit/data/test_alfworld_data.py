@@ -164,9 +164,9 @@ def test_the_command(tmp_path: Path, site: Path, capsys: pytest.CaptureFixture[s
     content[f"json_2.1.1/train/{TASK}/trial_3/game.tw-pddl"] = game(GRAMMAR + "x")
     source, url = lay_out(tmp_path / "source", content), (tmp_path / "url").read_text()
     assert main(["data", "import", "alfworld", str(source), "--out", str(tmp_path / "packs")]) == 0
-    left_out, counted, place = capsys.readouterr().out.splitlines()
+    counted, left_out, place = capsys.readouterr().out.splitlines()
     assert left_out.startswith("left out: ")
-    assert (counted.split(maxsplit=1), place) == (["2", "games in train"], str(tmp_path / "packs"))
+    assert (counted.rsplit(maxsplit=1), place) == (["games in train", "2"], str(tmp_path / "packs"))
     publish(site, GAMES[Rules.V2_1_1], files(f"valid_seen/{TASK}/trial_1"))
     flags = ["--out", str(tmp_path / "old"), "--base", url, "--rules", "2.1.1"]
     assert main(["data", "download", "alfworld", *flags]) == 0

@@ -116,10 +116,10 @@ def test_the_command(
     for words in (["import", "webshop", str(source)], ["download", "webshop", "--base", drive]):
         assert main(["data", *words]) == 0
         shown = capsys.readouterr().out.splitlines()
-        assert [line.split(maxsplit=1) for line in shown[1:4]] == [
-            ["5", "products"],
-            ["6", "goals"],
-            ["2", "goals by people"],
+        assert [line.rsplit(maxsplit=1) for line in shown[:3]] == [
+            ["products", "5"],
+            ["goals", "6"],
+            ["goals by people", "2"],
         ]
         assert shown[-1] == str(source.parent / "webshop")
     before = (source / "items_shuffle_1000.json").read_bytes()
