@@ -29,7 +29,7 @@ from sdar.settings.schedules import Shape
 from sdar.settings.shipped import find_file, read_recipe
 from sdar.settings.values import convert, plain
 from sdar.skills.context import Detail, SkillsConfig
-from sdar.trainer.settings import CheckpointConfig, OptimConfig, TrainConfig, WarmStartConfig
+from sdar.trainer.settings import CheckpointConfig, OptimConfig, RanksConfig, TrainConfig, WarmStartConfig
 from sdar.trainer.teachers import StartOfStep, TeacherConfig, teachers
 
 
@@ -70,6 +70,8 @@ class RunConfig:
     """Who writes the texts that stages ask for."""
     advantage: AdvantageConfig = field(default_factory=lambda: AdvantageConfig(invalid_penalty=0.0))
     """How returns become advantages."""
+    ranks: RanksConfig = field(default_factory=RanksConfig)
+    """How processes share the work."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-4, schedule=Shape.LINEAR))
     """How the weights are updated."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -1,7 +1,8 @@
 """What cannot work is found before anything heavy is loaded. No torch."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sdar.build.skills import needs_skills, skill_context
 from sdar.envs.base import envs
@@ -13,11 +14,15 @@ from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.plan.gpus import check_gpus
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
-from sdar.runs.files import check_writable
+from sdar.runs.files import check_writable, read_json
 from sdar.runs.rundir import check_run_name
 from sdar.runs.trackers import check_trackers
-from sdar.trainer.settings import OldLogps
+from sdar.trainer.settings import Offload, OldLogps
+from sdar.trainer.teachers import SecondModel
 from sdar.types import ContextMode
+
+VOCABULARY_BYTES = 16 * 10**9
+"""Of a teacher's log-probs of the whole vocabulary, from which on `top_k = 0` is refused."""
 
 
 def check(config: RunConfig) -> None:
@@ -54,9 +59,45 @@ def check(config: RunConfig) -> None:
             "objective.tis_cap compares the trainer's old log-probs with the engine's, "
             "and train.old_logps takes the engine's for both: set it to recompute"
         )
+    check_offload(config)
+    if shape := _shape(config):
+        check_vocabulary(config, int(shape.get("vocab_size", 0)))
     check_views(config)
     if needs_skills(config):
         skill_context(config)
+
+
+def check_offload(config: RunConfig) -> None:
+    """Find an offload that can do nothing. Raises `ConfigError`."""
+    offload, adapted = config.ranks.offload, bool(config.model.lora_rank)
+    if offload is Offload.NONE:
+        return
+    if config.device == "cpu":
+        raise ConfigError(
+            f"ranks.offload '{offload}' takes memory off a GPU, and device is cpu: "
+            "leave it at none, or use --device cuda"
+        )
+    taught = Stream.TEACHER in config.objective.needs
+    kept = Stream.REF in config.objective.needs or (taught and config.teacher.needs_reference)
+    if config.ranks.offloads_frozen and (adapted or not kept) and not isinstance(config.teacher, SecondModel):
+        why = "its reference is the policy without adapters" if adapted and kept else "no frozen model scores"
+        rest = Offload.OPTIMIZER if config.ranks.offloads_policy else Offload.NONE
+        raise ConfigError(f"ranks.offload '{offload}' can do nothing in this run, {why}: use {rest}")
+
+
+def check_vocabulary(config: RunConfig, vocabulary: int) -> None:
+    """Refuse to keep the whole vocabulary of a teacher where that is too much. Raises `ConfigError`."""
+    objective, rollout = config.objective, config.rollout
+    if Stream.TEACHER_TOP not in objective.needs or objective.teacher_tokens:
+        return
+    tokens = rollout.tasks_per_step * rollout.group_size * config.env.max_turns * rollout.max_tokens
+    size = 4 * tokens * vocabulary
+    if size > VOCABULARY_BYTES:
+        raise ConfigError(
+            f"objective.top_k 0 keeps {vocabulary} numbers of each of a step's up to {tokens} tokens, "
+            f"{size / 1e9:.0f} GB in every rank, and {VOCABULARY_BYTES / 1e9:.0f} GB is the limit: "
+            "set objective.top_k, say to 64"
+        )
 
 
 def check_views(config: RunConfig) -> None:
@@ -101,7 +142,7 @@ def pretrained_hint(config: RunConfig) -> str:
         )
         if value == default
     ]
-    if path == EMBEDDED or len(kept) < 2 or _is_small(Path(find_model(path))):
+    if path == EMBEDDED or len(kept) < 2 or _is_small(_shape(config)):
         return ""
     return (
         f"warning: {path} is trained with settings of the embedded model, {' and '.join(kept)}: "
@@ -109,9 +150,12 @@ def pretrained_hint(config: RunConfig) -> str:
     )
 
 
-def _is_small(model: Path) -> bool:
-    """Whether a model directory holds a model about as small as the embedded one."""
-    if not (model / "config.json").is_file():
-        return False
-    shape = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    return int(shape.get("hidden_size", 0)) <= 2 * EmbeddedConfig().hidden_size
+def _shape(config: RunConfig) -> Mapping[str, Any]:
+    """What a model's directory says of its shape; nothing of one that is elsewhere or made by the run."""
+    file = Path(find_model(config.model.path)) / "config.json" if config.model.path != EMBEDDED else Path()
+    return read_json(file) if file.is_file() else {}
+
+
+def _is_small(shape: Mapping[str, Any]) -> bool:
+    """Whether a model of this shape is about as small as the embedded one."""
+    return bool(shape) and int(shape.get("hidden_size", 0)) <= 2 * EmbeddedConfig().hidden_size

@@ -21,12 +21,23 @@ def make_learner(config: RunConfig, start: Path, world: World) -> Learner:
     """The policy with its optimizer and the models it is compared with, sharded over all ranks."""
     needs, dtype, adapted = config.objective.needs, compute_dtype(config.model), bool(config.model.lora_rank)
     policy = sharded_policy(
-        start, config.model, world, param_dtype=dtype if adapted else torch.float32, compute_dtype=dtype
+        start,
+        config.model,
+        world,
+        param_dtype=dtype if adapted else torch.float32,
+        compute_dtype=dtype,
+        offload=config.ranks.offloads_policy,
     )
 
     def frozen(path: Path | str) -> Policy:
         return sharded_policy(
-            path, ModelConfig(), world, param_dtype=dtype, compute_dtype=dtype, trained=False
+            path,
+            ModelConfig(),
+            world,
+            param_dtype=dtype,
+            compute_dtype=dtype,
+            trained=False,
+            offload=config.ranks.offloads_frozen,
         )
 
     def load(path: str) -> Policy:

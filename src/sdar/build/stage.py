@@ -18,7 +18,7 @@ from sdar.trainer.distributed import World, join
 def stage(config: RunConfig) -> Iterator[tuple[World, Display]]:
     """The processes that work together, and what the user sees of it."""
     logging.disable_progress_bar()
-    with join(config.device) as world, display(config.train.steps, main=world.is_main) as shown:
+    with join(config.device, config.ranks) as world, display(config.train.steps, main=world.is_main) as shown:
         yield world, shown
 
 

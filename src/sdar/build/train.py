@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sdar.build.card import model_card
+from sdar.build.checks import check_vocabulary
 from sdar.build.engine import make_author, make_engine
 from sdar.build.evaluate import play_panel
 from sdar.build.learner import make_learner
@@ -14,7 +15,7 @@ from sdar.build.warm_start import start_model
 from sdar.envs.base import envs
 from sdar.evaluation.curves import draw_learning_curve
 from sdar.model.chat import Chat
-from sdar.model.load import compute_dtype, load_tokenizer
+from sdar.model.load import compute_dtype, load_tokenizer, shape_of
 from sdar.objectives.base import objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
@@ -94,6 +95,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     chat = Chat(tokenizer)
     skills = skill_context(config) if needs_skills(config) else None
     check_prompts(config, start, chat, skills)
+    check_vocabulary(config, shape_of(start).get_text_config().vocab_size)
     engine = make_engine(config, start, world, chat)
     share = objective.skilled_share
     known = skills if share or objective.stages_show_skills else None

@@ -8,19 +8,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from sdar.errors import ConfigError, SdarError, StorageError
 from sdar.model.memory import keep_freed_memory
 from sdar.model.policy import Policy, fsdp_units
 from sdar.runs.files import explain
+from sdar.trainer.settings import RanksConfig
 
 T = TypeVar("T")
 
@@ -32,6 +34,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    shard_over: int
+    """Ranks that hold the weights together; it divides `size`."""
 
     @property
     def is_main(self) -> bool:
@@ -79,16 +83,19 @@ class World:
 
 
 @contextmanager
-def join(device: str = "cpu") -> Iterator[World]:
+def join(device: str = "cpu", ranks: RanksConfig | None = None) -> Iterator[World]:
     """Join the run that `torchrun` started, or form a world of one.
 
     Args:
         device: "cpu" (gloo) or "cuda" (NCCL for tensors on the GPU, gloo for the rest); each rank takes the
             GPU of its local rank.
+        ranks: how long to wait for others, and how many hold the weights together.
 
     Raises:
-        ConfigError: the device does not exist here.
+        ConfigError: the device does not exist here, or the ranks cannot be divided like that.
     """
+    ranks = ranks or RanksConfig()
+    shard_over = _shard_over(ranks.shard_over)
     local = int(os.environ.get("LOCAL_RANK", 0))
     keep_freed_memory()
     if device not in ("cpu", "cuda"):
@@ -98,19 +105,37 @@ def join(device: str = "cpu") -> Iterator[World]:
             raise ConfigError(f"rank {local} has no GPU: {torch.cuda.device_count()} found; use --device cpu")
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    patience = timedelta(seconds=ranks.timeout)
     if "RANK" in os.environ:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=patience)
     else:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, timeout=patience, store=dist.HashStore(), rank=0, world_size=1)
     try:
         where = torch.device(device, local) if device == "cuda" else torch.device(device)
-        yield World(dist.get_rank(), dist.get_world_size(), where)
+        yield World(dist.get_rank(), dist.get_world_size(), where, shard_over)
     finally:
         dist.destroy_process_group()
 
 
-def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float32) -> None:
-    """Shard `policy` over all ranks, in place: each decoder layer, then the rest.
+def _shard_over(wanted: int) -> int:
+    """How many ranks hold the weights together: as many as asked for, or those of a node."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    chosen = wanted or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if size % chosen == 0:
+        return chosen
+    if not wanted:  # nodes of different sizes
+        return size
+    nearest = min((n for n in range(1, size + 1) if size % n == 0), key=lambda n: (abs(n - wanted), -n))
+    raise ConfigError(f"ranks.shard_over is {wanted}, which does not divide {size} ranks: use {nearest}")
+
+
+def shard(
+    policy: Policy, world: World, compute_dtype: torch.dtype = torch.float32, *, offload: bool = False
+) -> None:
+    """Shard `policy` over the ranks of `world.shard_over`, in place: each decoder layer, then the rest.
+
+    Where there are more ranks, each such set of them holds a copy. With `offload` shards that are not at work
+    are kept in the host's memory, and must be there when a pass begins.
 
     Trained parameters stay in float32; they are cast to `compute_dtype` for forward and backward, and
     gradients are reduced in float32. A policy of which nothing is trained is kept in `compute_dtype`.
@@ -118,13 +143,16 @@ def shard(policy: Policy, world: World, compute_dtype: torch.dtype = torch.float
     if not any(parameter.requires_grad for parameter in policy.parameters()):
         for parameter in policy.parameters():
             parameter.data = parameter.data.to(compute_dtype)
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    copies = world.size // world.shard_over
+    shape, names = ((copies, world.shard_over), ("copy", "shard")) if copies > 1 else ((world.size,), None)
+    mesh = init_device_mesh(world.device.type, shape, mesh_dim_names=names)
+    waits = CPUOffloadPolicy(pin_memory=world.device.type == "cuda") if offload else OffloadPolicy()
     mixed = MixedPrecisionPolicy(
         param_dtype=None if compute_dtype == torch.float32 else compute_dtype, reduce_dtype=torch.float32
     )
     for layer in fsdp_units(policy):
-        fully_shard(layer, mesh=mesh, mp_policy=mixed)
-    fully_shard(policy, mesh=mesh, mp_policy=mixed)
+        fully_shard(layer, mesh=mesh, mp_policy=mixed, offload_policy=waits)
+    fully_shard(policy, mesh=mesh, mp_policy=mixed, offload_policy=waits)
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -22,7 +22,10 @@ from sdar.errors import CheckpointError
 from sdar.runs.files import is_alive
 from sdar.trainer.distributed import World
 
-_BROKEN = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+_BROKEN = (
+    "Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused",
+    "Timed out waiting",
+)  # fmt: skip
 """What gloo says, in a plain `RuntimeError`, when another process is gone."""
 PATIENCE_S = 3.0
 """For the death to become visible, and for a process that hangs to find out by itself."""

@@ -18,6 +18,15 @@ class OldLogps(StrEnum):
     RECOMPUTE = "recompute"
 
 
+class Offload(StrEnum):
+    """What waits in the host's memory while the GPU does not need it."""
+
+    NONE = "none"
+    REFERENCE = "reference"
+    OPTIMIZER = "optimizer"
+    BOTH = "both"
+
+
 class Order(StrEnum):
     """How samples are put in a row before they are cut: by chance, or as they were played."""
 
@@ -57,6 +66,34 @@ class TrainConfig:
         """Whether the panel is played after this training step; it always is before the first."""
         due = self.eval_every and step % self.eval_every == 0
         return bool(step == self.steps or step in self.eval_at or due)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RanksConfig:
+    """How the processes of a run, which `torchrun` starts, share the work and its memory."""
+
+    shard_over: int = 0
+    """Ranks that hold the weights together, each a part; further ranks hold copies of these parts. 0: those
+    of one node."""
+    timeout: float = 3600.0
+    """Seconds that a rank waits for the others; the embedded model's warm start, which the first rank makes,
+    must fit."""
+    offload: Offload = Offload.NONE
+    """What waits in the host's memory: "reference" (frozen models that score), "optimizer" (the policy's
+    weights, gradients and moments, and updates are made there), both, or none. With a GPU only."""
+
+    def __post_init__(self) -> None:
+        check_least(self, "ranks", shard_over=0, timeout=1)
+
+    @property
+    def offloads_frozen(self) -> bool:
+        """Whether frozen models wait in the host's memory."""
+        return self.offload in (Offload.REFERENCE, Offload.BOTH)
+
+    @property
+    def offloads_policy(self) -> bool:
+        """Whether the policy and its optimizer's state wait in the host's memory."""
+        return self.offload in (Offload.OPTIMIZER, Offload.BOTH)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,8 +32,9 @@ def sharded_policy(
     param_dtype: torch.dtype,
     compute_dtype: torch.dtype,
     trained: bool = True,
+    offload: bool = False,
 ) -> Policy:
-    """The policy at `path`, sharded over all ranks, in evaluation mode (collective).
+    """The policy at `path`, sharded over ranks, in evaluation mode (collective); see `shard` for `offload`.
 
     With `config.lora_rank` adapters are trained, in float32, and the base is kept in `param_dtype`. Raises
     `ConfigError` when there is no such model or its files lack weights.
@@ -41,18 +42,21 @@ def sharded_policy(
     policy = Policy(empty_model(config, path, param_dtype), source=path)
     if not trained:
         policy.requires_grad_(False)
-    shard(policy, world, compute_dtype)
-    give_memory(policy, world.device)
+    shard(policy, world, compute_dtype, offload=offload)
+    give_memory(policy, torch.device("cpu") if offload else world.device, world.device)
     read_weights(policy, path)
     if config.lora_rank:
         begin_adapters(policy)
     return policy.eval()
 
 
-def give_memory(module: nn.Module, device: torch.device) -> None:
-    """Memory on `device` for parameters that have none; what they hold is not defined. Buffers are kept."""
+def give_memory(module: nn.Module, device: torch.device, buffers: torch.device) -> None:
+    """Memory on `device` for parameters that have none; what they hold is not defined.
+
+    Buffers are kept, and go where `buffers` says.
+    """
     module._apply(
-        lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+        lambda tensor: torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(buffers)
     )
 
 

@@ -206,8 +206,11 @@ class Learner:
         tally, total = Tally(), torch.zeros((), device=self.world.device)
         micro = sum(map(bool, cut))
         own, extra = (batch.denominators(rows, micro, extra=kind) for kind in (False, True))
-        needs = self.objective.needs
-        for share in self._mine(cut):
+        needs, mine = self.objective.needs, self._mine(cut)
+        for number, share in enumerate(mine, 1):
+            if isinstance(self.policy, FSDPModule):
+                # Copies of the weights add up their gradients once, when all are there.
+                self.policy.set_requires_all_reduce(number == len(mine))
             packed = pack([batch.samples[row] for row in share], self.world.device)
             columns = batch.columns(share)
             scores = self.policy(
