@@ -4,19 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Protocol, TypeVar
 
 from sdar.envs.base import Panel
 from sdar.errors import ContextOverflow
 from sdar.evaluation.results import EvalResult, Outcome
-from sdar.rollout.attempts import Plays, Progress, all_attempts, share, unshare
+from sdar.rollout.attempts import Plays, Progress, Ranks, all_attempts, share, unshare
 from sdar.rollout.engine import Sampling
 from sdar.rollout.kept import of_panel
 from sdar.runs.records import Notes, trajectory_record
 from sdar.settings.values import check_least
 from sdar.types import Group, Trajectory
-
-T = TypeVar("T")
 
 NO_PANEL = "none"
 """The name that stands for no panel."""
@@ -46,21 +43,6 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         check_least(self, "eval", samples=1, tasks=0, temperature=0, seed=0, record=0)
-
-
-class Ranks(Protocol):
-    """The processes that share the work; `sdar.trainer.distributed.World` is one."""
-
-    @property
-    def rank(self) -> int:
-        """This process."""
-
-    @property
-    def size(self) -> int:
-        """All of them."""
-
-    def gather(self, item: T) -> list[T]:
-        """The `item` of every rank, in rank order, on every rank."""
 
 
 def evaluate(

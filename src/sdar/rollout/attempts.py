@@ -2,17 +2,33 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from sdar.errors import ConfigError
+from sdar.errors import ConfigError, SdarError
 from sdar.rollout.engine import Sampling
 from sdar.types import Group, Task, Trajectory
 
+S = TypeVar("S")
 T = TypeVar("T")
 Attempt = tuple[Task, int]
 """A task and the place in its group."""
 Progress = Callable[[int, int, int], None]
 """Told (episodes that have ended, all episodes, successes) when some have ended."""
+
+
+class Ranks(Protocol):
+    """The processes that share the work; `sdar.trainer.distributed.World` is one."""
+
+    @property
+    def rank(self) -> int:
+        """This process."""
+
+    @property
+    def size(self) -> int:
+        """All of them."""
+
+    def gather(self, item: T) -> list[T]:
+        """The `item` of every rank, in rank order, on every rank."""
 
 
 class Plays(ABC):
@@ -68,6 +84,27 @@ def unshare(shares: Sequence[Sequence[T]]) -> list[T]:
     """
     longest = max(map(len, shares), default=0)
     return [part[i] for i in range(longest) for part in shares if i < len(part)]
+
+
+def work_out(items: Sequence[S], work: Callable[[S], T], ranks: Ranks | None) -> list[T]:
+    """What `work` makes of each item, in order; each item is worked on by one rank, see `share` (collective).
+
+    An `SdarError` of one rank is raised on all of them.
+    """
+    if ranks is None:
+        return [work(item) for item in items]
+    done: list[T] = []
+    refused: SdarError | None = None
+    try:
+        for item in share(items, ranks.rank, ranks.size):
+            done.append(work(item))
+    except SdarError as error:
+        refused = error
+    shares = ranks.gather((done, refused))
+    for _, error_of_one in shares:
+        if error_of_one is not None:
+            raise error_of_one
+    return unshare([part for part, _ in shares])
 
 
 def grouped(trajectories: Sequence[Trajectory], group_size: int) -> list[Group]:

@@ -5,12 +5,15 @@ Only the teachers' prompts are tokenised here: a body is made of the tokens of t
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from operator import itemgetter
 
+import numpy as np
+
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
+from sdar.rollout.attempts import Ranks, work_out
 from sdar.rollout.settings import Overflow
 from sdar.rollout.views import TeacherContext, Views, views
 from sdar.skills.context import prepend
@@ -117,40 +120,86 @@ def build_samples(
     context_length: int,
     overflow: Overflow = Overflow.RAISE,
     with_spans: bool = False,
+    ranks: Ranks | None = None,
 ) -> tuple[list[Sample], SampleReport]:
     """The samples of all trajectories, in order: one a turn in window mode, one an episode in a transcript.
 
-    The extra samples of all groups follow them.
+    The extra samples of all groups follow them. With `ranks` each writes what its share of the episodes
+    needs, which are those that it played where none was left out, and all get all (collective).
 
     With a `teacher`, each of its views makes a prompt of the student's messages and its note. One that is
     over the view's budget or leaves the body no room in `context_length` raises `ContextOverflow`, or with
     `drop` the sample has no such teacher; it is never cut.
     """
-    samples: list[Sample] = []
-    skills: list[tuple[str, ...]] = []
-    scribe = _Scribe(teacher, chat, context_length, overflow) if teacher else None
     episodes = [(group, trajectory) for group in groups for trajectory in group.trajectories]
-    for index, (group, trajectory) in enumerate(episodes):
-        seen: dict[str, None] = {}
+
+    def write(index: int) -> _Written:
+        group, trajectory = episodes[index]
+        scribe = _Scribe(teacher, chat, context_length, overflow) if teacher else None
+        written = _Written(scribe.reports if scribe else ())
         context = teacher.context(group, trajectory) if teacher else None
         for sample, messages, turn in _plain(trajectory, index):
             if scribe and context:
-                sample, shown = scribe.teach(sample, messages, replace(context, turn=turn))
-                seen |= dict.fromkeys(shown)
-            samples.append(replace(sample, spans=_spans(sample, chat)) if with_spans else sample)
-        skills.append(tuple(seen))
+                prompts, shown = scribe.teach(sample, messages, replace(context, turn=turn))
+                written.prompts.append([np.array(prompt, np.int32) for prompt in prompts])
+                written.skills |= dict.fromkeys(shown)
+            written.spans.append(_spans(sample, chat) if with_spans else ())
+        return written
+
+    every = work_out(range(len(episodes)), write, ranks)
+    samples = [
+        sample
+        for index, ((_, trajectory), written) in enumerate(zip(episodes, every, strict=True))
+        for sample in written.added_to([sample for sample, _, _ in _plain(trajectory, index)])
+    ]
     wanted = _extras(groups, chat, len(teacher.names) if teacher else 1)
     extras = [sample for sample in wanted if _has_room(sample, context_length, overflow)]
     if with_spans:
         extras = [replace(sample, spans=_spans(sample, chat)) for sample in extras]
     report = SampleReport(
         kinds=tuple(trajectory.task.kind for _, trajectory in episodes),
-        skills=tuple(skills),
-        views=scribe.reports if scribe else (),
+        skills=tuple(tuple(written.skills) for written in every),
+        views=_summed([written.reports for written in every], teacher.names if teacher else ()),
         extras=len(extras),
         extras_overflow=len(wanted) - len(extras),
     )
     return samples + extras, report
+
+
+@dataclass(slots=True)
+class _Written:
+    """What a rank wrote for the samples of an episode."""
+
+    reports: tuple[ViewReport, ...]
+    prompts: list[list[np.ndarray]] = field(default_factory=list)
+    """Tokens of the prompt of each view, of each sample; nothing without a teacher."""
+    spans: list[tuple[int, ...]] = field(default_factory=list)
+    skills: dict[str, None] = field(default_factory=dict)
+    """Names of the skills in the prompts, in the order in which they were seen."""
+
+    def added_to(self, samples: Sequence[Sample]) -> Iterator[Sample]:
+        """The samples with what was written for them."""
+        for number, sample in enumerate(samples):
+            prompts = [tuple(p.tolist()) for p in self.prompts[number]] if self.prompts else [()]
+            yield replace(
+                sample,
+                teacher_prompt=prompts[0],
+                more_prompts=tuple(prompts[1:]),
+                spans=self.spans[number],
+            )
+
+
+def _summed(reports: Sequence[Sequence[ViewReport]], names: Sequence[str]) -> tuple[ViewReport, ...]:
+    """The reports of all episodes, view by view."""
+    return tuple(
+        ViewReport(
+            name,
+            sum(of_one[view].prompt_tokens for of_one in reports),
+            sum(of_one[view].overflow for of_one in reports),
+            sum(of_one[view].absent for of_one in reports),
+        )
+        for view, name in enumerate(names)
+    )
 
 
 def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
@@ -218,8 +267,8 @@ class _Scribe:
 
     def teach(
         self, sample: Sample, messages: tuple[Message, ...], context: TeacherContext
-    ) -> tuple[Sample, list[str]]:
-        """The sample with a prompt for each view, and the names of the skills in them."""
+    ) -> tuple[list[tuple[int, ...]], list[str]]:
+        """The sample's prompt for each view, and the names of the skills in them."""
         prompts: list[tuple[int, ...]] = []
         skills: list[str] = []
         for number, report in enumerate(self.reports):
@@ -233,7 +282,7 @@ class _Scribe:
                 report.overflow, prompt = report.overflow + 1, ()
             report.prompt_tokens += len(prompt)
             prompts.append(prompt)
-        return replace(sample, teacher_prompt=prompts[0], more_prompts=tuple(prompts[1:])), skills
+        return prompts, skills
 
     def _fits(self, prompt: tuple[int, ...], sample: Sample, budget: int, context: TeacherContext) -> bool:
         """Whether budget and context hold the prompt; `ContextOverflow` where it may not be dropped."""

@@ -253,6 +253,7 @@ class Trainer:
             context_length=self.engine.context_length,
             overflow=self.config.teacher_overflow,
             with_spans=Stream.SPAN in objective.needs,
+            ranks=self.learner.world,
         )
         return Batch.build(samples, advantages(groups, self.advantage), self.learner.world.device), report
 

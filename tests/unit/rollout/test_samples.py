@@ -1,5 +1,8 @@
 import dataclasses
+import pickle
+from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -129,3 +132,43 @@ def test_parts_that_do_not_match_are_an_error(part):
     Sample((1,), (2, 3, 4), trajectory=0, **parts)
     with pytest.raises(DataError):
         Sample((1,), (2, 3, 4), trajectory=0, **(parts | {part: parts[part][1:]}))
+
+
+class Others:
+    """Two ranks in turn: the first pass of each notes what it sends, the second gets what both sent."""
+
+    def __init__(self, rank, sent):
+        self.rank, self.size, self.sent = rank, 2, sent
+
+    def gather(self, item):
+        self.sent[self.rank] = item
+        return [pickle.loads(pickle.dumps(self.sent[rank])) for rank in (0, 1)] if len(self.sent) == 2 else []
+
+
+@pytest.mark.parametrize("with_spans", [False, True])
+def test_each_rank_writes_the_prompts_of_what_it_played_and_all_get_all(groups, with_spans, monkeypatch):
+    expected = build(groups, with_spans=with_spans)
+    rendered = []
+    monkeypatch.setattr(
+        Chat, "render", lambda self, messages, old=Chat.render: rendered.append(1) or old(self, messages)
+    )
+    build(groups)
+    whole, sent = len(rendered), {}
+    for rank in (0, 1):
+        rendered.clear()
+        with suppress(ValueError):  # nothing came from the other one yet
+            build(groups, with_spans=with_spans, ranks=Others(rank, sent))
+        assert len(rendered) < 0.8 * whole
+    assert all(prompt.dtype == np.int32 for w in sent[0][0] for sample in w.prompts for prompt in sample)
+    for rank in (0, 1):
+        assert build(groups, with_spans=with_spans, ranks=Others(rank, sent)) == expected
+
+
+def test_a_prompt_that_one_rank_refuses_stops_all_with_the_same_line(groups):
+    sent, refused = {}, []
+    for rank in (0, 1, 0):
+        with pytest.raises((ContextOverflow, ValueError)) as caught:
+            build_samples(groups, chat=CHAT, teacher=TEACHER, context_length=30, ranks=Others(rank, sent))
+        refused.append(str(caught.value))
+    assert "exceed the context of 30" in refused[1]
+    assert refused[1] == refused[2]
