@@ -1,6 +1,5 @@
 """The GPUs of this machine, and the refusal of a start that cannot fit them. No torch."""
 
-import os
 import shutil
 import subprocess
 
@@ -32,7 +31,7 @@ def check_gpus(config: RunConfig) -> None:
     if memory is None:
         return
     try:
-        budget = Budget(config=config, shape=shape_of(config), ranks=int(os.environ.get("WORLD_SIZE", 1)))
+        budget = Budget(config=config, shape=shape_of(config), ranks=config.ranks.holders())
         budget.built()
     except ConfigError:
         return

@@ -59,25 +59,31 @@ class Budget:
             return self.shape.parameters
         return self.shape.adapters(model.lora_rank, model.lora_targets)
 
+    @property
+    def own(self) -> int:
+        """Parameters that are trained and wait on the device, with their gradients and moments."""
+        return 0 if self.config.ranks.offloads_policy else self.trained
+
     def built(self) -> dict[str, float]:
-        """What a rank holds of models before the first update, and always."""
+        """What a rank's device holds of models before the first update, and always; not what is offloaded."""
         shape, width, config = self.shape, self.width, self.config
         lora, needs = bool(config.model.lora_rank), config.objective.needs
         taught = Stream.TEACHER in needs
-        held = {"weights": MASTER * self.trained / self.ranks}
-        if lora:
+        held = {"weights": MASTER * self.own / self.ranks}
+        if lora and not config.ranks.offloads_policy:
             held["weights"] += width * shape.parameters / self.ranks
-        if not lora and (Stream.REF in needs or (taught and config.teacher.needs_reference)):
+        stays = not config.ranks.offloads_frozen
+        if stays and not lora and (Stream.REF in needs or (taught and config.teacher.needs_reference)):
             held["reference"] = width * shape.parameters / self.ranks
         if taught and isinstance(config.teacher, MovingAverage):
-            held["teacher"] = MASTER * self.trained / self.ranks
-        if taught and isinstance(config.teacher, SecondModel):
+            held["teacher"] = MASTER * self.own / self.ranks
+        if stays and taught and isinstance(config.teacher, SecondModel):
             held["teacher"] = width * model_shape(config.teacher.path).parameters / self.ranks
         return held
 
     def learnt(self) -> dict[str, float]:
         """The same and AdamW's moments."""
-        return self.built() | {"optimizer": 2 * MASTER * self.trained / self.ranks}
+        return self.built() | {"optimizer": 2 * MASTER * self.own / self.ranks}
 
     def engine(self) -> float:
         """The engine's own copy, whole on every rank."""
@@ -86,7 +92,7 @@ class Budget:
     def certain(self) -> dict[str, Items]:
         """What is needed at least, whatever is played: the models and their optimizer, phase by phase."""
         engine = {"engine": self.engine()}
-        update = {**self.learnt(), "gradients": MASTER * self.trained / self.ranks}
+        update = {**self.learnt(), "gradients": MASTER * self.own / self.ranks}
         return {
             "build": {**self.built(), **engine},
             "rollout": {**self.learnt(), **engine},

@@ -35,7 +35,9 @@ class Plan:
     @property
     def budget(self) -> Budget:
         """What memory depends on."""
-        return Budget(config=self.config, shape=self.shape, ranks=self.assumed.gpus)
+        return Budget(
+            config=self.config, shape=self.shape, ranks=self.config.ranks.shard_over or self.assumed.gpus
+        )
 
     def memory(self, longest: bool = True) -> dict[str, Items]:
         """Bytes of a rank, item by item and phase by phase, with the longest or with typical samples."""

@@ -95,7 +95,7 @@ def join(device: str = "cpu", ranks: RanksConfig | None = None) -> Iterator[Worl
         ConfigError: the device does not exist here, or the ranks cannot be divided like that.
     """
     ranks = ranks or RanksConfig()
-    shard_over = _shard_over(ranks.shard_over)
+    shard_over = ranks.holders()
     local = int(os.environ.get("LOCAL_RANK", 0))
     keep_freed_memory()
     if device not in ("cpu", "cuda"):
@@ -115,18 +115,6 @@ def join(device: str = "cpu", ranks: RanksConfig | None = None) -> Iterator[Worl
         yield World(dist.get_rank(), dist.get_world_size(), where, shard_over)
     finally:
         dist.destroy_process_group()
-
-
-def _shard_over(wanted: int) -> int:
-    """How many ranks hold the weights together: as many as asked for, or those of a node."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    chosen = wanted or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if size % chosen == 0:
-        return chosen
-    if not wanted:  # nodes of different sizes
-        return size
-    nearest = min((n for n in range(1, size + 1) if size % n == 0), key=lambda n: (abs(n - wanted), -n))
-    raise ConfigError(f"ranks.shard_over is {wanted}, which does not divide {size} ranks: use {nearest}")
 
 
 def shard(

@@ -1,5 +1,6 @@
 """Settings of training: the course of a run, the optimizer, checkpoints, the warm start. No torch."""
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -84,6 +85,21 @@ class RanksConfig:
 
     def __post_init__(self) -> None:
         check_least(self, "ranks", shard_over=0, timeout=1)
+
+    def holders(self) -> int:
+        """Ranks that hold the weights together, of those that torchrun started.
+
+        Raises `ConfigError` for a number that does not divide them.
+        """
+        size = int(os.environ.get("WORLD_SIZE", 1))
+        wanted = self.shard_over
+        chosen = wanted or int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        if size % chosen == 0:
+            return chosen
+        if not wanted:  # nodes of different sizes
+            return size
+        nearest = min((n for n in range(1, size + 1) if size % n == 0), key=lambda n: (abs(n - wanted), -n))
+        raise ConfigError(f"ranks.shard_over is {wanted}, which does not divide {size} ranks: use {nearest}")
 
     @property
     def offloads_frozen(self) -> bool:

@@ -61,6 +61,18 @@ def test_the_models_of_a_rank_take_what_was_measured(ranks: int) -> None:
         assert 0 <= more < 0.15, name
 
 
+def test_what_is_offloaded_takes_none_of_the_gpus_memory() -> None:
+    def items(offload: str) -> set[str]:
+        planned = budget(SHAPE, 4, **{"device": "cuda", "ranks.offload": offload})
+        return {name for name, size in planned.certain()["update"].items() if size}
+
+    every = {"weights", "reference", "optimizer", "gradients"}
+    assert items("none") == every
+    assert items("reference") == every - {"reference"}
+    assert items("optimizer") == {"reference"}
+    assert items("both") == set()
+
+
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -10,7 +10,7 @@ from tests.tiny import tiny_model
 from sdar.errors import ConfigError
 from sdar.model.policy import Packed
 from sdar.model.settings import ModelConfig
-from sdar.trainer.distributed import World, _shard_over, full, join
+from sdar.trainer.distributed import World, full, join
 from sdar.trainer.settings import OptimConfig, RanksConfig
 from sdar.trainer.sharding import sharded_policy
 from sdar.trainer.step import make_optimizer
@@ -28,7 +28,7 @@ def test_the_ranks_of_a_node_hold_the_weights_together(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(size))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(node))
-    assert _shard_over(wanted) == found
+    assert RanksConfig(shard_over=wanted).holders() == found
 
 
 def test_a_number_that_does_not_divide_the_ranks_is_refused_with_the_nearest(
@@ -36,7 +36,7 @@ def test_a_number_that_does_not_divide_the_ranks_is_refused_with_the_nearest(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "12")
     with pytest.raises(ConfigError, match=r"ranks\.shard_over is 5, which does not divide 12 ranks: use 6"):
-        _shard_over(5)
+        RanksConfig(shard_over=5).holders()
 
 
 @pytest.mark.parametrize("lora", [0, 2])
