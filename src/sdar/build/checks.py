@@ -61,7 +61,7 @@ def check(config: RunConfig) -> None:
         )
     check_offload(config)
     if shape := _shape(config):
-        check_vocabulary(config, int(shape.get("vocab_size", 0)))
+        check_whole_vocabulary(config, int(shape.get("vocab_size", 0)))
     check_views(config)
     if needs_skills(config):
         skill_context(config)
@@ -85,7 +85,7 @@ def check_offload(config: RunConfig) -> None:
         raise ConfigError(f"ranks.offload '{offload}' can do nothing in this run, {why}: use {rest}")
 
 
-def check_vocabulary(config: RunConfig, vocabulary: int) -> None:
+def check_whole_vocabulary(config: RunConfig, vocabulary: int) -> None:
     """Refuse to keep the whole vocabulary of a teacher where that is too much. Raises `ConfigError`."""
     objective, rollout = config.objective, config.rollout
     if Stream.TEACHER_TOP not in objective.needs or objective.teacher_tokens:

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sdar.build.card import model_card
-from sdar.build.checks import check_vocabulary
+from sdar.build.checks import check_whole_vocabulary
 from sdar.build.engine import make_author, make_engine
 from sdar.build.evaluate import play_panel
 from sdar.build.learner import make_learner
@@ -95,7 +95,7 @@ def build(config: RunConfig, start: Path, run: RunDir, world: World, progress: P
     chat = Chat(tokenizer)
     skills = skill_context(config) if needs_skills(config) else None
     check_prompts(config, start, chat, skills)
-    check_vocabulary(config, shape_of(start).get_text_config().vocab_size)
+    check_whole_vocabulary(config, shape_of(start).get_text_config().vocab_size)
     engine = make_engine(config, start, world, chat)
     share = objective.skilled_share
     known = skills if share or objective.stages_show_skills else None

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sdar.build.checks import check_offload, check_vocabulary, pretrained_hint
+from sdar.build.checks import check_offload, check_whole_vocabulary, pretrained_hint
 from sdar.cli import main
 from sdar.errors import ConfigError
 from sdar.recipe import load_config
@@ -76,12 +76,12 @@ def test_an_offload_that_moves_something_is_not(settings):
 
 def test_the_whole_vocabulary_is_kept_of_small_models_only(tmp_path, monkeypatch, capsys):
     whole = {"objective.divergence": "forward-kl", "objective.top_k": 0, "rollout.max_tokens": 512}
-    check_vocabulary(load_config(whole, {"rollout.max_tokens": 16}), 1536)
-    check_vocabulary(load_config(whole, {"objective.top_k": 64}), 151_936)
-    check_vocabulary(load_config(whole, {"objective.divergence": "likelihood"}), 151_936)
+    check_whole_vocabulary(load_config(whole, {"rollout.max_tokens": 16}), 1536)
+    check_whole_vocabulary(load_config(whole, {"objective.top_k": 64}), 151_936)
+    check_whole_vocabulary(load_config(whole, {"objective.divergence": "likelihood"}), 151_936)
     # 8 tasks x 8 episodes x 20 turns x 512 tokens x 151,936 numbers of 4 bytes
     with pytest.raises(ConfigError, match=r"655360 tokens, 398 GB in every rank, .* set objective\.top_k"):
-        check_vocabulary(load_config(whole), 151_936)
+        check_whole_vocabulary(load_config(whole), 151_936)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text(json.dumps({"vocab_size": 151_936}))
