@@ -34,7 +34,7 @@ class World:
     rank: int
     size: int
     device: torch.device
-    shard_over: int
+    shard_over: int = 1
     """Ranks that hold the weights together; it divides `size`."""
 
     @property
