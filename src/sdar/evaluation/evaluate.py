@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
+from typing import TypeVar
 
 from sdar.envs.base import Panel
 from sdar.errors import ContextOverflow
@@ -14,6 +15,8 @@ from sdar.rollout.kept import of_panel
 from sdar.runs.records import Notes, trajectory_record
 from sdar.settings.values import check_least
 from sdar.types import Group, Trajectory
+
+T = TypeVar("T")
 
 NO_PANEL = "none"
 """The name that stands for no panel."""

@@ -9,8 +9,8 @@ def narrow_last_layer(decoder: nn.Module) -> None:
     """Let the MLP of `decoder`'s last layer leave out tokens that are not in `Segments.needed`.
 
     Their final states are then not those of the model. Of a short model whose prompts are long this is a good
-    part of the work. A layer without a dense MLP under the usual name stays as it is, and so does one that was
-    narrowed for another policy with the same model.
+    part of the work. A layer without a dense MLP under the usual name stays as it is, and so does one that
+    was narrowed for another policy with the same model.
     """
     layer: Any = list(decoder.layers)[-1]  # type: ignore[arg-type]
     if hasattr(getattr(layer, "mlp", None), "down_proj") and not hasattr(layer, "narrow"):
