@@ -50,12 +50,10 @@ class Size(StrEnum):
 class Parsing(StrEnum):
     """When an answer to a full prompt is valid."""
 
-    FORM = "form"
-    """By its form; the thought may have been opened in the prompt, as some chat templates do."""
     PUBLISHED = "published"
-    """By its form, with `<think>` in the answer itself."""
+    """By its form; unlike there, the thought may have been opened in the prompt, as some templates do."""
     STRICT = "strict"
-    """As `form`, and with an admissible command only."""
+    """As `published`, and with an admissible command only."""
 
 
 class Prompts(Protocol):

@@ -137,25 +137,25 @@ class CompactFrame(ABC):
         return action
 
 
-def parse_tagged(text: str, tail: int, open_before: bool = False) -> tuple[str, bool]:
+def parse_tagged(text: str, tail: int) -> tuple[str, bool]:
     """The published rule: lower-case, between the first `<action>` and the first `</action>`.
 
     Without such a pair the last `tail` characters are the action and the text is invalid. It is also invalid
-    without `<think>` and `</think>`, or with any Chinese character. The action need not be possible. With
-    `open_before`, `<think>` may be missing where the thought is closed before the action, because some chat
-    templates open it in the prompt.
+    without `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
+
+    Difference from the published code: `<think>` may be missing where the thought is closed before the action,
+    because some chat templates open it in the prompt; there, all turns of such a model are invalid.
 
     >>> parse_tagged("<think>where?</think><action> Go to desk 1 </action>", tail=30)
     ('go to desk 1', True)
-    >>> text = "there.</think><action>look</action>"
-    >>> parse_tagged(text, tail=30), parse_tagged(text, tail=30, open_before=True)
-    (('look', False), ('look', True))
+    >>> parse_tagged("there.</think><action>look</action>", tail=30)
+    ('look', True)
     """
     lowered = text.lower()
     start, end = lowered.find(_START), lowered.find(_END)
     if start < 0 or end < 0:
         return lowered[-tail:], False
     closed = text.find("</think>")
-    opened = "<think>" in text or (open_before and closed < start)
+    opened = "<think>" in text or closed < start
     formed = closed >= 0 and opened and not _CHINESE.search(text)
     return lowered[start + len(_START) : end].strip(), formed

@@ -80,15 +80,6 @@ def squeeze(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in words.splitlines())
 
 
-def parse_form(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
-    """The published rule, but the thought may have been opened in the prompt; see `parse_tagged`.
-
-    >>> parse_form("where?</think><action> Go to desk 1 </action>")
-    ('go to desk 1', True)
-    """
-    return parse_tagged(text, _LAST, open_before=True)
-
-
 def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, bool]:
     """The published rule, see `parse_tagged`; the command need not be admissible.
 
@@ -99,8 +90,8 @@ def parse_published(text: str, admissible: Collection[str] = ()) -> tuple[str, b
 
 
 def parse_strict(text: str, admissible: Collection[str]) -> tuple[str, bool]:
-    """As `parse_form`, and the command must be admissible."""
-    action, formed = parse_form(text)
+    """As `parse_published`, and the command must be admissible."""
+    action, formed = parse_published(text)
     return action, formed and action in admissible
 
 

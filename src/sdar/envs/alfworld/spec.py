@@ -21,7 +21,6 @@ from sdar.envs.alfworld.prompts import (
     FullPrompts,
     Parser,
     parse_bare,
-    parse_form,
     parse_published,
     parse_strict,
 )
@@ -42,7 +41,6 @@ class EngineName(StrEnum):
 
 
 _PARSERS: dict[Parsing, Parser] = {
-    Parsing.FORM: parse_form,
     Parsing.PUBLISHED: parse_published,
     Parsing.STRICT: parse_strict,
 }
@@ -71,7 +69,7 @@ class AlfworldSpec(EnvSpec):
     """Generated games in held-out layouts."""
     prompt: PromptSet | Path = PromptSet.COMPACT
     """Prompt set, or a file of templates; the answer to a compact prompt is the bare command."""
-    parsing: Parsing = Parsing.FORM
+    parsing: Parsing = Parsing.PUBLISHED
     """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
     rules: Rules | None = None
     """Release to play by, `2.1.1` (`put X in/on Y`) or `2.1.2` (`move X to Y`); none: that of each game."""

@@ -111,11 +111,6 @@ def squeeze(observation: Observation) -> str:
     return view.text or ("search" if ANY_SEARCH in observation.admissible else "nothing")
 
 
-def parse_form(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
-    """The published rule, but the thought may have been opened in the prompt; see `parse_tagged`."""
-    return parse_tagged(text, _LAST, open_before=True)
-
-
 def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, bool]:
     """The published rule, see `parse_tagged`; the action need not be possible.
 
@@ -126,8 +121,8 @@ def parse_published(text: str, possible: Collection[str] = ()) -> tuple[str, boo
 
 
 def parse_strict(text: str, possible: Collection[str]) -> tuple[str, bool]:
-    """As `parse_form`, and the action must be possible."""
-    action, formed = parse_form(text)
+    """As `parse_published`, and the action must be possible."""
+    action, formed = parse_published(text)
     return action, formed and _is_possible(action, possible)
 
 

@@ -15,7 +15,6 @@ from sdar.envs.webshop.prompts import (
     FullPrompts,
     Parser,
     parse_bare,
-    parse_form,
     parse_published,
     parse_strict,
 )
@@ -35,7 +34,6 @@ from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
 
 _PARSERS: dict[Parsing, Parser] = {
-    Parsing.FORM: parse_form,
     Parsing.PUBLISHED: parse_published,
     Parsing.STRICT: parse_strict,
 }
@@ -66,7 +64,7 @@ class WebshopSpec(EnvSpec):
     """With official semantics: seed of the first worker's prices and order of goals."""
     prompt: PromptSet | Path = PromptSet.COMPACT
     """Prompt set, or a file of templates; the answer to a compact prompt is the bare action."""
-    parsing: Parsing = Parsing.FORM
+    parsing: Parsing = Parsing.PUBLISHED
     """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
     reward: float = 10.0
     """Reward of a purchase that scores 1; every other step has 0."""
