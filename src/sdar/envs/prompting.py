@@ -143,8 +143,8 @@ def parse_tagged(text: str, tail: int) -> tuple[str, bool]:
     Without such a pair the last `tail` characters are the action and the text is invalid. It is also invalid
     without `<think>` and `</think>`, or with any Chinese character. The action need not be possible.
 
-    Difference from the published code: `<think>` may be missing where the thought is closed before the action,
-    because some chat templates open it in the prompt; there, all turns of such a model are invalid.
+    Difference from the published code: `<think>` may be missing where the thought is closed before the
+    action, because some chat templates open it in the prompt; there, all turns of such a model are invalid.
 
     >>> parse_tagged("<think>where?</think><action> Go to desk 1 </action>", tail=30)
     ('go to desk 1', True)
