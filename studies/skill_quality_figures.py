@@ -9,9 +9,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdar.evaluation.curves import GRID, INK, MUTED
+from sdar.evaluation.curves import GRID, INK, MUTED, save_figure
 from sdar.evaluation.results import Interval
-from sdar.runs.files import write_atomic
 
 METHODS = {
     "grpo": "GRPO",
@@ -53,7 +52,7 @@ def draw_curves(path: Path, curves: Mapping[Arm, Mapping[int, Interval]], start:
         frame(place, f"skills: {title}", "training step")
     axes[0].set(ylabel="success on the panel, %", ylim=(0, 100))
     axes[-1].legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_losses(path: Path, ends: Mapping[Arm, Interval]) -> None:
@@ -74,7 +73,7 @@ def draw_losses(path: Path, ends: Mapping[Arm, Interval]) -> None:
     axes.set_xticks(range(len(QUALITIES)), list(QUALITIES.values()))
     axes.set(ylabel="success on the panel, %", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_turns(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -95,7 +94,7 @@ def draw_turns(path: Path, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> N
             axes.set_ylabel({"gap": "gap, nats", "gate": "gate"}[name] if column == 0 else "", fontsize=9)
     handles = next((axes.lines[:-1] for axes in grid[0] if len(axes.lines) > 1), [])
     figure.legend(handles=handles, frameon=False, fontsize=8, labelcolor=INK, loc="outside right upper")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def by_turn(blocks: Sequence[Mapping[str, Any]], name: str) -> list[float]:
@@ -123,7 +122,7 @@ def draw_sweeps(path: Path, sweeps: Mapping[str, Mapping[str, Interval]], grpo: 
             axes.set_xticks(range(len(found)), [name.replace("-", "\n") for name in names], fontsize=8)
         frame(axes, "", axis)
     figure.axes[0].set(ylabel="success on the panel, %", ylim=(0, 100))
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def frame(axes: Axes, title: str, x: str) -> None:
@@ -134,12 +133,3 @@ def frame(axes: Axes, title: str, x: str) -> None:
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=MUTED, labelsize=8.5, length=3)
     axes.yaxis.grid(True, color=GRID, linewidth=0.8)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write the picture so that a reader sees the old one or the whole new one."""
-    partial = path.with_name(f".{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial)
-    write_atomic(path, partial.read_bytes())
-    partial.unlink()

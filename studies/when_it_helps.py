@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from skill_quality import Study, fill, percent, source_list, status_table, table
-from skill_quality_figures import frame, save
+from skill_quality_figures import frame
 
 from sdar.evaluation.compare import success
+from sdar.evaluation.curves import save_figure
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +97,7 @@ def draw(study: Study, path: Path) -> None:
     frame(axes, "right skills, 95 % intervals are in the table", "training step")
     axes.set(ylabel="success on the panel, %", ylim=(0, 100))
     axes.legend(frameon=False, fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def write_report(file: Path, page: Path) -> None:

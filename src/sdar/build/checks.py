@@ -31,10 +31,8 @@ def check(config: RunConfig) -> None:
     check_writable(config.out)
     check_trackers(config.trackers)
     config.rollout.engine.require()
-    if config.model.path != EMBEDDED:
-        check_vocabulary(Path(find_model(config.model.path)))
-    elif config.warm_start.from_:
-        check_vocabulary(Path(find_model(config.warm_start.from_)))
+    if pretrained := config.warm_start.from_ if config.model.path == EMBEDDED else config.model.path:
+        check_vocabulary(Path(find_model(pretrained)))
     check_gpus(config)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)

@@ -53,9 +53,7 @@ def gap(words: list[str], options: GapOptions, flags: Layer) -> int:
         title = f"{config.panel.name}: {answers} answers in {len(config.panel.tasks)} tasks, 95 % intervals"
         warn(warning(gaps["right"], gaps["junk"]))
         file = runs_dir(flags) / "gap" / f"{config.panel.name}-{place.name}.json"
-        rows = {
-            name: {key: value.tolist() for key, value in vars(found).items()} for name, found in gaps.items()
-        }
+        rows = {name: found.to_json() for name, found in gaps.items()}
         made = {"model": str(model), "options": asdict(options), "settings": to_table(config), "gaps": rows}
         write_atomic(file, json.dumps(made) + "\n")
         picture = draw_gap(gaps, file.with_suffix(".png"), title)

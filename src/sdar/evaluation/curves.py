@@ -54,11 +54,7 @@ def draw_learning_curve(run: RunDir) -> Path:
     for column, ((steps, values), label, ink) in enumerate(small):
         _draw_small(figure.add_subplot(grid[1, column]), steps, values, label, ink)
     figure.suptitle(run.path.name, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
-    partial = run.learning_curve.with_name(".learning_curve.png")
-    figure.savefig(partial)
-    write_atomic(run.learning_curve, partial.read_bytes())
-    partial.unlink()
-    return run.learning_curve
+    return save_figure(figure, run.learning_curve)
 
 
 def _draw_success(axes: Axes, train: Curve, evals: dict[int, EvalResult]) -> None:
@@ -133,10 +129,7 @@ def draw_comparison(methods: Mapping[str, Sequence[Mapping[int, EvalResult]]], p
         for run in runs if len(runs) > 1 else ():
             axes.plot(list(run), [100 * r.success.value for r in run.values()], color=ink, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix.removeprefix("."))
-    write_atomic(path, picture.getvalue())
-    return path
+    return save_figure(figure, path)
 
 
 def draw_gap(gaps: Mapping[str, Gaps], path: Path, title: str) -> Path:
@@ -157,7 +150,12 @@ def draw_gap(gaps: Mapping[str, Gaps], path: Path, title: str) -> Path:
     axes.set(xlabel="teacher - student log-prob a token, nats")
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="best")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a picture so that a reader sees the old one or the whole new one; its ending says the format."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    figure.savefig(picture, format=path.suffix.removeprefix("."))
     write_atomic(path, picture.getvalue())
     return path

@@ -78,8 +78,8 @@ def joined(parts: Sequence[Ints]) -> Ints:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def common_prefix(one: Sequence[int], two: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike.
+def common_prefix(one: Sequence[object], two: Sequence[object]) -> int:
+    """How many items two sequences of one type begin with alike.
 
     >>> common_prefix((1, 2, 3), (1, 2, 4, 5)), common_prefix((1, 2), (1, 2, 4)), common_prefix((), (1,))
     (2, 2, 0)

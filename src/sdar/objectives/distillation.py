@@ -46,7 +46,4 @@ class Distillation(Objective):
         divergence = divergences[self.divergence]
         if not divergence.distribution:
             return masked(divergence.distance(x.logp_BT, x.stream(Stream.TEACHER)), x.taught_BT)
-        taught_BT1 = x.taught_BT[..., None]
-        student_BTK = masked(x.read("student_top_BTK"), taught_BT1)
-        teacher_BTK = masked(x.stream(Stream.TEACHER_TOP), taught_BT1)
-        return masked(divergence.distance(student_BTK, teacher_BTK), x.taught_BT)
+        return masked(divergence.distance(*x.tops), x.taught_BT)

@@ -145,6 +145,13 @@ class LossInputs:
         )
 
     @property
+    def tops(self) -> tuple[Tensor, Tensor]:
+        """The student's and the teacher's log-probs of the same tokens, 0 where there is no teacher."""
+        taught_BT1 = self.taught_BT[..., None]
+        student_BTK = masked(self.read("student_top_BTK"), taught_BT1)
+        return student_BTK, masked(self.stream(Stream.TEACHER_TOP), taught_BT1)
+
+    @property
     def own(self) -> LossInputs:
         """The samples of the episodes alone: the batch with the others masked."""
         if self.extra_mask_BT is None:

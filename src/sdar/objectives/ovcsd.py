@@ -88,10 +88,7 @@ class OVCSD(PolicyGradient):
 
     def distance(self, extra: LossInputs) -> Tensor:
         """The weighted KL(teacher || student) of each token of extra samples, 0 without a teacher."""
-        taught_BT1 = extra.taught_BT[..., None]
-        student_BTK = masked(extra.read("student_top_BTK"), taught_BT1)
-        teacher_BTK = masked(extra.stream(Stream.TEACHER_TOP), taught_BT1)
-        distance_BT = forward_kl(student_BTK, teacher_BTK)
+        distance_BT = forward_kl(*extra.tops)
         if extra.weight_BT is not None:
             distance_BT = extra.weight_BT * distance_BT
         return masked(distance_BT, extra.taught_BT)

@@ -110,7 +110,4 @@ class UCOB(PolicyGradient):
 
     def distance(self, extra: LossInputs) -> Tensor:
         """KL(teacher || student) among the teacher's likeliest tokens, the bucket of all others left out."""
-        taught_BT1 = extra.taught_BT[..., None]
-        student_BTK = masked(extra.read("student_top_BTK"), taught_BT1)[..., :-1].log_softmax(-1)
-        teacher_BTK = masked(extra.stream(Stream.TEACHER_TOP), taught_BT1)[..., :-1].log_softmax(-1)
-        return forward_kl(student_BTK, teacher_BTK)
+        return forward_kl(*(top_BTK[..., :-1].log_softmax(-1) for top_BTK in extra.tops))

@@ -221,6 +221,11 @@ class Episode(Dialogue):
             self._added = self._chat.render(self.messages)
         self._check_room()
 
+    def dictate(self, tokens: tuple[int, ...]) -> None:
+        """Take a turn with an answer that nobody sampled; its log-probs are 0."""
+        text = self._chat.decode(tokens)
+        self.accept(text, Completion(tokens, (0.0,) * len(tokens), StopReason.STOP), self.act(text))
+
     def _check_room(self) -> None:
         if self._long_prompt is LongPrompt.CUT:
             self._added = self._added[-self._max_prompt :]

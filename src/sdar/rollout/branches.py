@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sdar.model.prefixes import common_prefix
 from sdar.rollout.stages import Tools, stages
 from sdar.types import Extra, Group, Place, Trajectory
 
@@ -52,13 +53,9 @@ def _states(group: Group, tools: Tools) -> list[Place]:
 def _compare(group: Group, branch: Trajectory, note: str) -> list[Extra]:
     """Branch and nearest episode at their fork, and the rest of the branch."""
     won = _actions(branch)
-
-    def common(episode: Trajectory) -> int:
-        pairs = list(zip(won, _actions(episode), strict=False))
-        return next((place for place, (mine, its) in enumerate(pairs) if mine != its), len(pairs))
-
-    student = max(group.trajectories, key=common)
-    fork = common(student)
+    shared = [common_prefix(won, _actions(episode)) for episode in group.trajectories]
+    fork = max(shared)
+    student = group.trajectories[shared.index(fork)]
     if fork >= len(student.turns) or fork >= len(won):
         return []
     here = Place(student, fork)

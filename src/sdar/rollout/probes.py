@@ -11,7 +11,7 @@ from sdar.model.chat import Chat
 from sdar.rollout.agent import Episode, Shows, turn_seed
 from sdar.rollout.samples import Sample, prompt_before
 from sdar.rollout.settings import RolloutConfig
-from sdar.types import Completion, ContextMode, Place, StopReason, Task, Trajectory
+from sdar.types import ContextMode, Place, Task, Trajectory
 
 
 class Answer(StrEnum):
@@ -55,8 +55,8 @@ class Prober:
         places = np.unique(np.linspace(0, len(others) - 1, min(self.turns, len(others))).round().astype(int))
         for number in places.tolist():
             turn = trajectory.turns[number]
-            first = turn if trajectory.context is ContextMode.WINDOW else trajectory.turns[0]
-            notes = [text.note(task, trajectory.turns[0].observation.goal, first.plain) for text in texts]
+            head = turn if trajectory.context is ContextMode.WINDOW else trajectory.turns[0]
+            notes = [text.note(task, trajectory.turns[0].observation.goal, head.plain) for text in texts]
             student, *teachers = [
                 prompt_before(Place(trajectory, number, note), self.chat) for note in ("", *notes)
             ]
@@ -67,16 +67,8 @@ class Prober:
             room = self.context_length - max(map(len, (student, *teachers)))
             for name, tokens in answers.items():
                 if len(tokens) <= room:
-                    sample = Sample(
-                        prompt=student,
-                        body=tokens,
-                        policy=(True,) * len(tokens),
-                        logps=(0.0,) * len(tokens),
-                        turns=(0,) * len(tokens),
-                        trajectory=0,
-                        teacher_prompt=teachers[0],
-                        more_prompts=tuple(teachers[1:]),
-                    )
+                    first, *more = teachers
+                    sample = Sample.of_answer(student, tokens, teacher_prompt=first, more_prompts=tuple(more))
                     yield Probe(index, name, sample)
 
     def _play(self, task: Task) -> tuple[Trajectory, list[dict[Answer, tuple[int, ...]]]]:
@@ -102,10 +94,7 @@ class Prober:
         while not episode.end:
             seen = episode.observation
             others.append({name: self._tokens(prompts.answer(who.act(seen))) for name, who in worse.items()})
-            tokens = self._tokens(prompts.answer(expert.act(seen)))
-            completion = Completion(tokens, (0.0,) * len(tokens), StopReason.STOP)
-            text = self.chat.decode(tokens)
-            episode.accept(text, completion, episode.act(text))
+            episode.dictate(self._tokens(prompts.answer(expert.act(seen))))
         return episode.trajectory(), others
 
     def _tokens(self, text: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,25 @@ class Sample:
                 f"a sample has {sum(self.policy)} policy tokens, {len(self.logps)} log-probs "
                 f"and {len(self.turns)} turn numbers"
             )
+
+    @classmethod
+    def of_answer(
+        cls,
+        prompt: Sequence[int],
+        answer: Sequence[int],
+        logps: Sequence[float] = (),
+        turn: int = 0,
+        **more: Any,
+    ) -> "Sample":
+        """One answer behind its prompt, all of it the policy's; without `logps` nobody sampled it."""
+        return cls(
+            prompt=tuple(prompt),
+            body=tuple(answer),
+            policy=(True,) * len(answer),
+            logps=tuple(logps) or (0.0,) * len(answer),
+            turns=(turn,) * len(answer),
+            **{"trajectory": 0, **more},
+        )
 
     @property
     def num_policy(self) -> int:
@@ -207,13 +227,11 @@ def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
     found, first = [], 0
     for group in groups:
         for extra in group.extras:
-            count = len(extra.answer.tokens)
-            sample = Sample(
-                prompt=prompt_before(extra.at, chat),
-                body=extra.answer.tokens,
-                policy=(True,) * count,
-                logps=extra.answer.logps,
-                turns=(extra.at.turn,) * count,
+            sample = Sample.of_answer(
+                prompt_before(extra.at, chat),
+                extra.answer.tokens,
+                extra.answer.logps,
+                extra.at.turn,
                 trajectory=first,
                 teacher_prompt=prompt_before(extra.teacher, chat) if extra.teacher else (),
                 more_prompts=((),) * (views - 1),

@@ -10,19 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from sdar.errors import DataError
 from sdar.model.chat import Chat
-from sdar.rollout.attempts import share, unshare
+from sdar.rollout.attempts import Ranks, share, unshare
 from sdar.rollout.endpoint import ChatEndpoint, PromptTooLong
 from sdar.rollout.engine import Engine, Request, Sampling
 from sdar.rollout.settings import WriterConfig
 from sdar.rollout.stages import Ask
 from sdar.runs.rundir import RunDir
 from sdar.runs.texts import add_texts, read_texts
-
-T = TypeVar("T")
 
 
 class Written(NamedTuple):
@@ -33,21 +31,6 @@ class Written(NamedTuple):
 
 
 OVERFLOW = Written("", "overflow")
-
-
-class Ranks(Protocol):
-    """The processes that share the work; `sdar.trainer.distributed.World` is one."""
-
-    @property
-    def rank(self) -> int:
-        """This process."""
-
-    @property
-    def size(self) -> int:
-        """All of them."""
-
-    def gather(self, item: T) -> list[T]:
-        """The `item` of every rank, in rank order, on every rank."""
 
 
 class Author(Protocol):

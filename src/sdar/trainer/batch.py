@@ -316,13 +316,16 @@ def micro_batches(
 
     def cut(limit: int) -> list[tuple[float, list[int]]]:
         """Micro-batches of rows in order, and their sizes."""
-        parts: list[tuple[float, list[int]]] = []
+        sizes: list[float] = []
+        parts: list[list[int]] = []
         for row, alone, behind in zip(order, first, later, strict=True):
-            if parts and parts[-1][0] + behind <= limit:
-                parts[-1] = (parts[-1][0] + behind, [*parts[-1][1], row])
+            if parts and sizes[-1] + behind <= limit:
+                sizes[-1] += behind
+                parts[-1].append(row)
             else:
-                parts.append((float(alone), [row]))
-        return parts
+                sizes.append(float(alone))
+                parts.append([row])
+        return list(zip(sizes, parts, strict=True))
 
     low, high = max(first), max(budget, *first)
     number = -(-len(cut(high)) // ranks) * ranks

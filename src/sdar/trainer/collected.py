@@ -29,14 +29,7 @@ def collected(file: Path, chat: Chat, end: int, context_length: int, seed: int) 
             answer = (*chat.encode(record["text"]), end)
         except (KeyError, TypeError) as error:
             raise DataError(f"{file}, line {number}, is no text of a run: it lacks {error}") from None
-        sample = Sample(
-            prompt=tuple(chat.render(messages)),
-            body=answer,
-            policy=(True,) * len(answer),
-            logps=(0.0,) * len(answer),
-            turns=(0,) * len(answer),
-            trajectory=0,
-        )
+        sample = Sample.of_answer(chat.render(messages), answer)
         if whole and sample.length > context_length:
             raise ConfigError(
                 f"{file}, line {number}, has {sample.length} tokens, and the context is {context_length}"

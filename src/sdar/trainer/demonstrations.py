@@ -21,7 +21,7 @@ from sdar.rollout.settings import RolloutConfig
 from sdar.skills import junk
 from sdar.skills.context import Content, SkillContext
 from sdar.trainer.settings import WarmStartConfig
-from sdar.types import Completion, Group, StopReason, Task, Trajectory
+from sdar.types import Group, Task, Trajectory
 
 SHOWN = 256
 """Demonstrations that are looked at to find out whether a model has seen the same."""
@@ -104,9 +104,7 @@ class Demonstrations:
         expert = self.spec.expert(name, env, task, number, noise=noise)
         while not episode.end:
             text = prompts.answer(expert.act(episode.observation))
-            tokens = (*chat.encode(text), tokenizer.eos_token_id)
-            completion = Completion(tokens, (0.0,) * len(tokens), StopReason.STOP)
-            episode.accept(chat.decode(tokens), completion, episode.act(chat.decode(tokens)))
+            episode.dictate((*chat.encode(text), tokenizer.eos_token_id))
         return episode.trajectory()
 
 

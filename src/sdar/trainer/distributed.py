@@ -149,8 +149,17 @@ def full(tensor: Tensor) -> Tensor:
         return tensor
     device = tensor.device_mesh.device_type
     if tensor.device.type != device:  # its shards wait in the host's memory
-        tensor = DTensor.from_local(
-            tensor.to_local().to(device), tensor.device_mesh, tensor.placements,
-            run_check=False, shape=tensor.shape, stride=tensor.stride(),
-        )  # fmt: skip
+        tensor = with_local(tensor, tensor.to_local().to(device))
     return tensor.full_tensor()
+
+
+def with_local(tensor: DTensor, local: Tensor) -> DTensor:
+    """A tensor sharded like `tensor`, of which this rank has the part `local`."""
+    return DTensor.from_local(
+        local,
+        tensor.device_mesh,
+        tensor.placements,
+        run_check=False,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+    )

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from sdar.model.load import StoredWeights, describe_model, make_partial, put_in_place
 from sdar.model.policy import Policy, causal_lm
 from sdar.rollout.engine import Bucket, Engine
-from sdar.trainer.distributed import World, full
+from sdar.trainer.distributed import World, full, with_local
 from sdar.trainer.sharding import plain_name
 
 BUCKET_BYTES = 1 << 28
@@ -76,10 +76,7 @@ class _Weight:
         if self.layer is None or not isinstance(mine, DTensor):
             return mine.to(dtype)
         added = _added(self.layer, rows=True)
-        rows = added.add_(mine.to_local().to(added.device)).to(dtype)
-        return DTensor.from_local(
-            rows, mine.device_mesh, mine.placements, run_check=False, shape=mine.shape, stride=mine.stride()
-        )
+        return with_local(mine, added.add_(mine.to_local().to(added.device)).to(dtype))
 
 
 def _weights(model: nn.Module) -> list[_Weight]:

@@ -40,10 +40,7 @@ class EngineName(StrEnum):
     TEXTWORLD = "textworld"
 
 
-_PARSERS: dict[Parsing, Parser] = {
-    Parsing.PUBLISHED: parse_published,
-    Parsing.STRICT: parse_strict,
-}
+_PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _PANEL_SIZE = 128
 _PANELS = {"generated-128": Size.FULL, "generated-compact-128": Size.COMPACT}
 _EXPERTS = ("planner", "explorer", "wanderer", "random")
@@ -70,7 +67,7 @@ class AlfworldSpec(EnvSpec):
     prompt: PromptSet | Path = PromptSet.COMPACT
     """Prompt set, or a file of templates; the answer to a compact prompt is the bare command."""
     parsing: Parsing = Parsing.PUBLISHED
-    """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
+    """When any other answer is valid: in the published form, or only if it is possible too."""
     rules: Rules | None = None
     """Release to play by, `2.1.1` (`put X in/on Y`) or `2.1.2` (`move X to Y`); none: that of each game."""
     engine: EngineName = EngineName.NATIVE

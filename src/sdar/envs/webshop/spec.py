@@ -33,10 +33,7 @@ from sdar.errors import ConfigError, DataError, suggest
 from sdar.settings.values import check_choices, check_least
 from sdar.types import Task
 
-_PARSERS: dict[Parsing, Parser] = {
-    Parsing.PUBLISHED: parse_published,
-    Parsing.STRICT: parse_strict,
-}
+_PARSERS: dict[Parsing, Parser] = {Parsing.PUBLISHED: parse_published, Parsing.STRICT: parse_strict}
 _GENERATED = Shop("", 1000)
 _PANELS = {"official-128": 128, "webshop-500": 500, "webshop-human": 500, "generated-128": 128}
 _EXPERTS = ("shopper", "hasty", "insider", "random")
@@ -65,7 +62,7 @@ class WebshopSpec(EnvSpec):
     prompt: PromptSet | Path = PromptSet.COMPACT
     """Prompt set, or a file of templates; the answer to a compact prompt is the bare action."""
     parsing: Parsing = Parsing.PUBLISHED
-    """When any other answer is valid: in the right form, in the published one, or if it is possible too."""
+    """When any other answer is valid: in the published form, or only if it is possible too."""
     reward: float = 10.0
     """Reward of a purchase that scores 1; every other step has 0."""
 

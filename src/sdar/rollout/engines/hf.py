@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sdar.model.load import load_model
+from sdar.model.prefixes import common_prefix
 from sdar.model.settings import ModelConfig
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
 from sdar.rollout.engines.attention import ATTENTION, Step
@@ -249,7 +250,4 @@ def make_hf(settings: HF, parts: EngineParts) -> HFEngine:
 
 def _common(kept: Sequence[int], tokens: Sequence[int]) -> int:
     """Length of the common prefix; the last of `tokens` is left out, because its logits are wanted."""
-    limit = min(len(kept), len(tokens) - 1)
-    if list(kept[:limit]) == list(tokens[:limit]):
-        return limit
-    return next(i for i in range(limit) if kept[i] != tokens[i])
+    return common_prefix(list(kept), list(tokens[:-1]))

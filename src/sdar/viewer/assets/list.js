@@ -1,6 +1,7 @@
 // The list of episodes. Only the rows in sight are elements, however many there are.
 
 import { count, el, short, signed } from "./dom.js";
+import { Windowed } from "./windowed.js";
 
 const HEIGHT = 52;
 const SPARE = 6;
@@ -9,7 +10,7 @@ export class EpisodeList {
   rows = [];
   #selected = null;
   #revealed = null;
-  #drawn = new Map();
+  #window;
 
   // `open(row, beside)` is called when the user picks a row.
   constructor(runs, open) {
@@ -17,21 +18,21 @@ export class EpisodeList {
     this.open = open;
     this.inner = el("div.inner");
     this.node = el("div.rows", {
-      tabIndex: 0, role: "listbox", ariaLabel: "episodes", onscroll: () => this.draw(), onkeydown: (event) => this.#key(event),
+      tabIndex: 0, role: "listbox", ariaLabel: "episodes", onscroll: () => this.#window.draw(), onkeydown: (event) => this.#key(event),
     }, this.inner);
-    new ResizeObserver(() => this.draw()).observe(this.node);
+    this.#window = new Windowed(this.node, this.inner, HEIGHT, SPARE, (number) => this.#row(number));
+    this.#window.reset(0);
+    new ResizeObserver(() => this.#window.draw()).observe(this.node);
   }
 
   show(rows) {
     const before = Math.floor(this.node.scrollTop / HEIGHT);
     const after = before > 0 ? rows.indexOf(this.rows[before]) : -1;
     this.rows = rows;
-    this.inner.style.height = `${rows.length * HEIGHT}px`;
-    for (const node of this.#drawn.values()) node.remove();
-    this.#drawn.clear();
+    this.#window.reset(rows.length);
     // Rows that came in above must not push away what the user looks at.
     if (after >= 0) this.node.scrollTop += (after - before) * HEIGHT;
-    this.draw();
+    this.#window.draw();
   }
 
   // Mark a row, and bring it into sight once.
@@ -42,7 +43,7 @@ export class EpisodeList {
       this.#revealed = id;
       this.#reveal(at);
     }
-    for (const [number, node] of this.#drawn) node.ariaSelected = String(this.rows[number].id === id);
+    for (const [number, node] of this.#window.drawn) node.ariaSelected = String(this.rows[number].id === id);
   }
 
   // Select the row that is `by` rows away, and open it.
@@ -51,20 +52,6 @@ export class EpisodeList {
     let next = at < 0 ? 0 : Math.max(0, Math.min(this.rows.length - 1, at + by));
     while (this.rows[next] && !this.rows[next].id && this.rows[next + Math.sign(by)]) next += Math.sign(by);
     if (this.rows[next]?.id) this.#pick(next, false);
-  }
-
-  draw() {
-    const first = Math.max(0, Math.floor(this.node.scrollTop / HEIGHT) - SPARE);
-    const last = Math.min(this.rows.length, Math.ceil((this.node.scrollTop + this.node.clientHeight) / HEIGHT) + SPARE);
-    for (const [number, node] of this.#drawn) {
-      if (number < first || number >= last) {
-        node.remove();
-        this.#drawn.delete(number);
-      }
-    }
-    for (let number = first; number < last; number++) {
-      if (!this.#drawn.has(number)) this.#drawn.set(number, this.inner.appendChild(this.#row(number)));
-    }
   }
 
   #row(number) {
@@ -106,7 +93,7 @@ export class EpisodeList {
     if (top < this.node.scrollTop) this.node.scrollTop = top;
     const bottom = top + HEIGHT - this.node.clientHeight;
     if (bottom > this.node.scrollTop) this.node.scrollTop = bottom;
-    this.draw();
+    this.#window.draw();
   }
 
   #key(event) {

@@ -3,6 +3,7 @@
 import { link, note } from "./address.js";
 import { csvButton } from "./csv.js";
 import { el, fill, select } from "./dom.js";
+import { Windowed } from "./windowed.js";
 
 const ROW = 30;
 const CELL = 38;
@@ -16,7 +17,7 @@ const SETTINGS = ["run", "part", "kind", "change", "text"];
 
 export class TasksPage {
   values = Object.fromEntries(SETTINGS.map((name) => [name, ""]));
-  #drawn = new Map();
+  #window;
 
   constructor(store) {
     this.store = store;
@@ -24,9 +25,10 @@ export class TasksPage {
     this.counts = el("div.chips");
     this.head = el("div.task-head.num");
     this.inner = el("div.inner");
-    this.table = el("div.task-table", { tabIndex: 0, role: "table", ariaLabel: "tasks by step", onscroll: () => this.#draw() }, this.head, this.inner);
+    this.table = el("div.task-table", { tabIndex: 0, role: "table", ariaLabel: "tasks by step", onscroll: () => this.#window.draw() }, this.head, this.inner);
     this.node = el("div.tasks", {}, this.bar, this.counts, this.table);
     this.search = el("input", { type: "search", id: "task-text", oninput: () => this.#set("text", this.search.value) });
+    this.#window = new Windowed(this.table, this.inner, ROW, SPARE, (number) => this.#row(number));
     new ResizeObserver(() => this.#layout()).observe(this.table);
   }
 
@@ -94,30 +96,14 @@ export class TasksPage {
     const width = `${label + this.steps.length * CELL}px`;
     this.inner.style.width = width;
     this.head.style.width = width;
-    this.inner.style.height = `${this.shown.length * ROW}px`;
     fill(this.head, el("span.task-name", {}, this.steps.length ? "task \\ step" : "No episodes yet."), this.steps.map((step, i) => {
       const node = el("span.task-step", {}, String(step));
       node.style.left = `${label + i * CELL}px`;
       return node;
     }));
     this.label = label;
-    for (const node of this.#drawn.values()) node.remove();
-    this.#drawn.clear();
-    this.#draw();
-  }
-
-  #draw() {
-    const first = Math.max(0, Math.floor(this.table.scrollTop / ROW) - SPARE);
-    const last = Math.min(this.shown.length, Math.ceil((this.table.scrollTop + this.table.clientHeight) / ROW) + SPARE);
-    for (const [number, node] of this.#drawn) {
-      if (number < first || number >= last) {
-        node.remove();
-        this.#drawn.delete(number);
-      }
-    }
-    for (let number = first; number < last; number++) {
-      if (!this.#drawn.has(number)) this.#drawn.set(number, this.inner.appendChild(this.#row(number)));
-    }
+    this.#window.reset(this.shown.length);
+    this.#window.draw();
   }
 
   #row(number) {
