@@ -12,7 +12,7 @@ from sdar.commands.completion import completion
 from sdar.commands.data import DataOptions, data
 from sdar.commands.evaluation import EvalOptions, evaluate
 from sdar.commands.looking import check, doctor, show_list
-from sdar.commands.planning import plan
+from sdar.commands.planning import PlanOptions, plan
 from sdar.commands.probing import GapOptions, gap
 from sdar.commands.prompts import prompts
 from sdar.commands.serving import ServeOptions, serve_retriever
@@ -21,11 +21,10 @@ from sdar.commands.skills import skills
 from sdar.commands.studying import StudyOptions, study
 from sdar.commands.training import TrainOptions, WarmStartOptions, train, warm_start
 from sdar.commands.view import ViewOptions, view
-from sdar.plan.settings import Assumed
 
 COMMANDS: Mapping[str, Command] = {
     "train": Command(train, RECIPES, TrainOptions, settings=True),
-    "plan": Command(plan, RECIPES, Assumed, settings=True),
+    "plan": Command(plan, RECIPES, PlanOptions, settings=True),
     "eval": Command(evaluate, f"MODEL {RECIPES}", EvalOptions, settings=True),
     "gap": Command(gap, f"MODEL {RECIPES}", GapOptions, settings=True),
     "compare": Command(compare, "RUN RUN [RUN ...]", CompareOptions),

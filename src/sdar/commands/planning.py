@@ -1,18 +1,24 @@
 """`sdar plan`."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdar.commands.base import configure, say
+from sdar.commands.base import TableOptions, configure, on_terminal, say, show
 from sdar.plan.settings import GIB, Assumed
 from sdar.settings.config import Layer
 from sdar.settings.shipped import read_recipe
+from sdar.text.sheets import Column, Format, Sheet
 
 if TYPE_CHECKING:
     from sdar.plan.report import Plan
 
 
-def plan(words: list[str], options: Assumed, flags: Layer) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(Assumed, TableOptions):
+    """Options of `sdar plan`."""
+
+
+def plan(words: list[str], options: PlanOptions, flags: Layer) -> int:
     """Say what a run needs, from its settings alone: memory of a rank, tokens, FLOPs, time, what to change.
 
     Nothing is loaded and no data is needed. RECIPE is as for sdar train; the model's config.json is read from
@@ -20,10 +26,14 @@ def plan(words: list[str], options: Assumed, flags: Layer) -> int:
     """
     from sdar.plan.report import Plan
 
-    config = configure([read_recipe(word) for word in words], flags, Assumed)
+    config = configure([read_recipe(word) for word in words], flags, PlanOptions)
     made = Plan.of(config, options)
-    parts = (_head(made), _memory(made), _work(made), _assumptions(made), _verdict(made))
-    say("\n\n".join("\n".join(lines) for lines in parts))
+    sheets = [_memory(made), _work(made)]
+    head, *below = ["\n".join(lines) for lines in (_head(made), _assumptions(made), _verdict(made))]
+    if options.format is Format.TABLE:
+        say("\n\n".join([head, on_terminal(sheets), *below]))
+    else:
+        show(sheets, options.format, [head, *below])
     return 0 if made.fits else 1
 
 
@@ -35,29 +45,29 @@ def _head(plan: "Plan") -> list[str]:
     ]
 
 
-def _memory(plan: "Plan") -> list[str]:
+def _memory(plan: "Plan") -> Sheet:
     """Items by phases."""
     longest = plan.memory()
     typical = plan.memory(longest=False)
     names = list(dict.fromkeys(name for items in longest.values() for name in items))
-    rows = [["GiB of a rank", *longest]]
-    for name in names:
-        rows.append([name, *(_gib(items.get(name)) for items in longest.values())])
-    rows.append(["all, longest samples", *(_gib(sum(items.values())) for items in longest.values())])
-    rows.append(["all, typical samples", *(_gib(sum(items.values())) for items in typical.values())])
-    return _aligned(rows)
+    rows = [[name, *(_in_gib(items.get(name)) for items in longest.values())] for name in names]
+    for what, phases in (("longest", longest), ("typical", typical)):
+        rows.append([f"all, {what} samples", *(_in_gib(sum(items.values())) for items in phases.values())])
+    return Sheet("memory", "", [Column("GiB of a rank"), *(Column(phase, _short) for phase in longest)], rows)
 
 
-def _work(plan: "Plan") -> list[str]:
+def _work(plan: "Plan") -> Sheet:
     """Tokens, FLOPs and seconds by phases."""
     done = plan.work()
-    rows = [["a step", "tokens", "PFLOP", "seconds"]]
-    for name, part in done.items():
-        rows.append([name, f"{part.tokens:,}", f"{part.flops / 1e15:,.1f}", f"{part.seconds:,.0f}"])
-    total = sum(part.seconds for part in done.values())
-    flops = sum(part.flops for part in done.values())
-    rows.append(["all", "", f"{flops / 1e15:,.1f}", f"{total:,.0f}"])
-    return _aligned(rows)
+    columns = [
+        Column("a step"),
+        Column("tokens", "{:,}".format),
+        Column("PFLOP", "{:,.1f}".format),
+        Column("seconds", "{:,.0f}".format),
+    ]
+    rows = [[name, part.tokens, part.flops / 1e15, part.seconds] for name, part in done.items()]
+    totals = [sum(part.flops for part in done.values()) / 1e15, sum(part.seconds for part in done.values())]
+    return Sheet("work", "", columns, [*rows, ["all", None, *totals]])
 
 
 def _assumptions(plan: "Plan") -> list[str]:
@@ -82,22 +92,16 @@ def _verdict(plan: "Plan") -> list[str]:
     """Whether it fits, and what to change."""
     peaks, room = plan.peaks, plan.assumed.memory
     phase = max(peaks, key=lambda name: peaks[name])
-    most = f"{phase} takes up to {_gib(peaks[phase])} of {_gib(room)} GiB"
+    most = f"{phase} takes up to {_short(peaks[phase] / GIB)} of {_short(room / GIB)} GiB"
     if plan.fits:
         return [f"It fits: {most}."]
     ways = plan.advice() or ["nothing that is known here: take a smaller model"]
     return [f"It does not fit: {most}.", *(f"It fits with {way}" for way in ways)]
 
 
-def _gib(size: float | None) -> str:
-    return "" if size is None else f"{size / GIB:.1f}" if size < 100 * GIB else f"{size / GIB:,.0f}"
+def _in_gib(size: float | None) -> float | None:
+    return None if size is None else size / GIB
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def _short(gib: float) -> str:
+    return f"{gib:.1f}" if gib < 100 else f"{gib:,.0f}"

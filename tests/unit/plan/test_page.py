@@ -1,5 +1,6 @@
 """The figures in docs/recipes.md are what `sdar plan` says."""
 
+import json
 import re
 from pathlib import Path
 
@@ -37,3 +38,15 @@ def test_the_example_is_what_the_command_prints(capsys: pytest.CaptureFixture[st
     ]
     assert main(command.split()) == 1
     assert capsys.readouterr().out == shown
+
+
+def test_a_program_gets_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "alfworld/published", "qwen2.5-7b", "--gpus", "8", "--format", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    first = made["memory"][0]
+    assert first.pop("GiB of a rank") == "weights"
+    assert {phase: round(gib, 2) for phase, gib in first.items()} == dict.fromkeys(
+        ("build", "rollout", "score", "update", "sync"), 3.55
+    )
+    assert [row["a step"] for row in made["work"]][-2:] == ["sync", "all"]
+    assert made["notes"][-1].startswith("It fits")
