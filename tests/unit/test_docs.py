@@ -51,7 +51,7 @@ MEANT = {
     "SEED": "0",
 }
 """What stands for the placeholders that are read before anything is done."""
-ELSEWHERE = ("PATH", "DIRECTORY", "HOST", "my_skills", "../shared", "smollm2-135m")
+ELSEWHERE = ("PATH", "DIRECTORY", "HOST", "my_skills", "../shared", "smollm2")
 """What stands for data that are not here: a command that names them is only read."""
 
 
