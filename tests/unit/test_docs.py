@@ -40,6 +40,8 @@ NOT_RUN = {
     "mkdocs build --strict": "test_the_site_builds does it",
     "ssh -N -L": "needs another machine",
     "wandb sync": "needs an account",
+    "sdar check env openenv": "needs a server; tests/unit/envs/test_openenv.py does it",
+    "sdar check env verifiers": "needs the package; tests/unit/envs/test_verifiers.py does it",
 }
 EXECUTED = ("list", "check", "doctor", "skills show")
 """Commands that are cheap enough to be run."""
@@ -220,6 +222,8 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     reference = (tmp_path / "settings" / "index.html").read_text(encoding="utf-8")
     for words in ("objective.clip_low", "The ratio is clipped below", "objective = sdar", "eval.record"):
         assert words in reference, words
+    notebook = (tmp_path / "first_run" / "index.html").read_text(encoding="utf-8")
+    assert "tasks_per_step" in notebook, "the page shows the notebook"
     names = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
     assert [name for name in sdar.__all__ if f'id="{name.lower()}"' not in names] == []
     for page in pages:

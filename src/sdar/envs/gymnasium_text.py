@@ -6,14 +6,13 @@ A task is a seed for `reset`. Observations are texts; actions are texts, or the 
 An action outside of the space is invalid, changes nothing and costs a turn.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sdar.envs.base import Env, EnvSpec, Panel, Prompts, envs
-from sdar.envs.prompting import CompactFrame
-from sdar.errors import ConfigError, suggest
-from sdar.types import Message, Observation, Step, Task
+from sdar.envs.base import Env, envs
+from sdar.envs.elsewhere import NumberedSpec
+from sdar.errors import ConfigError
+from sdar.types import Observation, Step, Task
 
 
 class GymnasiumEnv:
@@ -55,33 +54,18 @@ class GymnasiumEnv:
         return self._seen
 
 
-class GymnasiumPrompts(CompactFrame):
-    """The goal and the observation are the message, the bare action is the answer."""
-
-    def opening(self, first: Observation) -> tuple[Message, ...]:
-        """Before the first action."""
-        return (Message("user", "\n".join(part for part in (first.goal, first.text) if part)),)
-
-    def following(self, observation: Observation) -> tuple[Message, ...]:
-        """Between two actions."""
-        return (Message("user", observation.text),)
-
-
 @envs.register("gymnasium")
 @dataclass(frozen=True, kw_only=True)
-class GymnasiumSpec(EnvSpec):
+class GymnasiumSpec(NumberedSpec):
     """A Gymnasium environment that speaks text, by its id; its tasks are seeds."""
 
     id: str = ""
     """What `gymnasium.make` calls it; `module:id` imports the module that registers it."""
-    num_train: int = 1000
-    """Training tasks, whose seeds are 0, 1, ..."""
-    num_held_out: int = 100
-    """Tasks of the panel, whose seeds follow."""
-    max_turns: int = 20
-    """Actions after which an episode is cut."""
-    goal: str = ""
-    """The task in words, where the environment's `info` has no `goal`."""
+
+    @property
+    def source(self) -> str:
+        """The id."""
+        return self.id
 
     def open(self) -> Any:
         """The environment itself. Raises `ConfigError` when it cannot be made or speaks no text."""
@@ -100,31 +84,6 @@ class GymnasiumSpec(EnvSpec):
             raise ConfigError(f"env.id '{self.id}': no text and no number is an action: {game.action_space}")
         return game
 
-    def splits(self) -> tuple[str, ...]:
-        """Seeds to train on, and others."""
-        return ("train", "held_out")
-
-    def tasks(self, split: str) -> Sequence[Task]:
-        """A seed each."""
-        if split not in self.splits():
-            raise ConfigError(f"unknown split '{split}' of gymnasium: {suggest(split, self.splits())}")
-        seeds = range(self.num_train)
-        if split == "held_out":
-            seeds = range(self.num_train, self.num_train + self.num_held_out)
-        return [Task(f"{self.id}/{seed}", self.id, seed) for seed in seeds]
-
-    def panels(self) -> tuple[str, ...]:
-        """The held-out seeds."""
-        return ("held_out",)
-
-    def panel(self, name: str) -> Panel:
-        """A panel by name."""
-        return Panel(name, self.tasks(name))
-
     def make(self) -> Env:
         """A fresh environment."""
         return GymnasiumEnv(self)
-
-    def prompts(self) -> Prompts:
-        """The only prompt set."""
-        return GymnasiumPrompts()
