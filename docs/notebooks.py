@@ -10,8 +10,8 @@ HERE = Path(__file__).parent
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """A line `notebook: NAME.ipynb` becomes the notebook."""
-    return re.sub(r"^notebook: (\w+\.ipynb)$", lambda m: _rendered(HERE / m[1]), markdown, flags=re.M)
+    """A line `{notebook NAME.ipynb}` becomes the notebook."""
+    return re.sub(r"^\{notebook (\w+\.ipynb)\}$", lambda m: _rendered(HERE / m[1]), markdown, flags=re.M)
 
 
 def _rendered(file: Path) -> str:

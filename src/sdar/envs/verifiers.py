@@ -294,7 +294,7 @@ def _agent(vf: Any) -> None:
     import httpx
     from verifiers.v1.dialects.chat import message_to_wire
 
-    class TextAgent(vf.Harness[vf.HarnessConfig]):  # type: ignore[misc, name-defined]
+    class TextAgent(vf.Harness[vf.HarnessConfig]):
         APPENDS_SYSTEM_PROMPT, SUPPORTS_RESUME = True, True
         EXECUTES_CODE, NEEDS_CONTAINER = False, False
 
