@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from transformers.utils import logging
 
 from sdar.recipe import RunConfig
@@ -33,8 +34,8 @@ class Watcher:
     def begin(self, done: int) -> None:
         """Start the trackers, and note in the run with what it goes on."""
         if self._world.is_main:
-            world = self._world.size
-            self._run.begin_segment(done, to_toml(self._config), world, left_out(), self._start)
+            world, threads = self._world.size, torch.get_num_threads()
+            self._run.begin_segment(done, to_toml(self._config), world, left_out(), self._start, threads)
             self._trackers = Trackers(self._config.trackers, self._run, done + 1 if done else 0)
 
     def phase(self, name: str, done: int, total: int, successes: int = 0) -> None:

@@ -157,12 +157,13 @@ def doctor(words: list[str], options: TableOptions, flags: Layer) -> int:
     """Show what this machine has: Python, torch, devices, cores, directories, optional packages."""
     import torch
 
+    from sdar.model.threads import limit_threads
     from sdar.runs.files import check_writable
     from sdar.runs.paths import data_dir
     from sdar.runs.versions import versions
 
     rows: dict[str, str] = {f"version of {name}": found for name, found in versions().items()}
-    rows["machine"] = f"{platform.platform()}, {os.cpu_count()} cores"
+    rows["machine"] = f"{platform.platform()}, {os.cpu_count()} cores, torch takes {limit_threads()} threads"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows["GPUs"] = ", ".join(names) or "none: use --device cpu"
     healthy = sys.version_info >= (3, 11)

@@ -155,18 +155,26 @@ class RunDir:
             lock.release()
 
     def begin_segment(
-        self, after: int, config: str, ranks: int, left_out: Mapping[str, int] | None = None, start: str = ""
+        self,
+        after: int,
+        config: str,
+        ranks: int,
+        left_out: Mapping[str, int] | None = None,
+        start: str = "",
+        threads: int = 0,
     ) -> None:
         """Note that a process trains on after so many steps, with these settings, which become the run's.
 
         `left_out`: file -> how many of its records are not used; `start`: the model that the run started
-        from. What processes that were killed left unfinished is removed.
+        from; `threads`: those of each rank, which decide the last bits of its numbers. What processes that
+        were killed left unfinished is removed.
         """
         remove_leftovers(self.path)
         segment = {
             "after": after,
             "started": _now(),
             "ranks": ranks,
+            "threads": threads,
             "start": start,
             "settings": tomllib.loads(config),
             "left_out": dict(left_out or {}),

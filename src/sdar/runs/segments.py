@@ -14,7 +14,7 @@ def describe_segments(run: RunDir) -> list[str]:
     for before, now in pairwise(segments):
         old, new = (dict(by_path(segment["settings"])) for segment in (before, now))
         changed = [f"{key} {old.get(key)!r} -> {new[key]!r}" for key in new if new[key] != old.get(key)]
-        for part in ("versions", "commit", "ranks"):
+        for part in ("versions", "commit", "ranks", "threads"):
             was, now_is = before.get(part), now.get(part)
             if isinstance(was, dict) and isinstance(now_is, dict):
                 changed += [

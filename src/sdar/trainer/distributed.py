@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from sdar.errors import ConfigError, SdarError, StorageError
 from sdar.model.memory import keep_freed_memory
 from sdar.model.policy import Policy, fsdp_units
+from sdar.model.threads import limit_threads
 from sdar.runs.files import explain
 from sdar.trainer.settings import RanksConfig
 
@@ -98,6 +99,7 @@ def join(device: str = "cpu", ranks: RanksConfig | None = None) -> Iterator[Worl
     shard_over = ranks.holders()
     local = int(os.environ.get("LOCAL_RANK", 0))
     keep_freed_memory()
+    limit_threads()
     if device not in ("cpu", "cuda"):
         raise ConfigError(f"unknown device '{device}': choose from cpu, cuda")
     if device == "cuda":
