@@ -14,10 +14,9 @@ CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 def limit_threads() -> int:
     """Keep torch's threads within the CPU time that this process may have; how many there are.
 
-    torch takes one for each physical core that it may run on, and knows no quota, such as that of a container
-    with 2 of 64 cores, where 64 threads would mostly wait for one another. Nothing changes where a variable in
-    `CHOSEN` is set. How many there are decides the last bits of a result, so the load of the moment does not
-    count.
+    torch takes one for each physical core that it may run on, and knows no quota: in a container with 2 of 64
+    cores its 64 threads would mostly wait for one another. Nothing changes where a variable in `CHOSEN` is
+    set. How many there are decides the last bits of a result, so the load of the moment does not count.
     """
     have = torch.get_num_threads()
     allowed = None if any(os.environ.get(name) for name in CHOSEN) else cpu_quota()
