@@ -21,10 +21,11 @@ from tests.tiny import tiny_model
 
 from sdar.runs.checkpoints import latest
 from sdar.runs.rundir import RunDir, read_metrics, read_trajectories
+from sdar.runs.texts import read_texts
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora", "overlong")
+SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora", "overlong", "writes", "branches")
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +87,20 @@ def test_two_ranks_agree_with_one(name: str, two_ranks: Path, world: World, tmp_
     assert [episode["turns"][0]["tokens"] for episode in read_trajectories(one, 1)] == [
         episode["turns"][0]["tokens"] for episode in read_trajectories(two, 1)
     ]
+    assert written(two) == written(one)
     before, alone, shared = tiny_model().state_dict(), final(one), final(two)
     moved = sum(float((alone[key] - before[key]).square().sum()) for key in alone)
     apart = sum(float((alone[key] - shared[key]).square().sum()) for key in alone)
     assert moved > 0
     assert apart < 1e-4 * moved
+
+
+def test_what_is_shared_out_was_there(two_ranks: Path) -> None:
+    """Each rank wrote some of the texts and played some of the branches."""
+    texts = written(RunDir.open(two_ranks / "writes"))
+    assert {text["about"] for text in texts} == {"reflection", "guidance"}
+    assert len(texts) > 4
+    assert sum(line.get("extra/samples", 0) for line in read_metrics(RunDir.open(two_ranks / "branches"))) > 4
 
 
 def test_two_ranks_train_adapters_in_bfloat16(two_ranks: Path) -> None:
@@ -135,6 +145,11 @@ def test_a_checkpoint_of_two_ranks_is_continued_by_one(
     last, expected = read_metrics(moved.run)[-1], read_metrics(alone.run)[-1]
     for metric in ("objective/loss", "optim/grad_norm", "eval/entropy"):
         assert last[metric] == pytest.approx(expected[metric], rel=1e-3)
+
+
+def written(run: RunDir) -> list[dict[str, Any]]:
+    """The texts of a run; they are kept in the order in which they were asked for."""
+    return list(read_texts(run.texts_file))
 
 
 def final(run: RunDir) -> dict[str, torch.Tensor]:

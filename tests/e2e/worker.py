@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.runs import LongSpec, tiny_trainer
+from tests.runs import LongSpec, LooseSpec, tiny_trainer
 
 from sdar.envs.base import Panel
 from sdar.errors import StorageError
 from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
+from sdar.objectives.grsd import GRSD
+from sdar.objectives.ovcsd import OVCSD
 from sdar.objectives.sdar import SDAR
 from sdar.rollout.settings import RolloutConfig
 from sdar.skills.retrieval import UCB
@@ -54,6 +56,20 @@ SETUPS: dict[str, dict[str, Any]] = {
         "spec": LongSpec(max_turns=4),
         "rollout": RolloutConfig(tasks_per_step=2, group_size=1, max_tokens=6),
         "optim": OptimConfig(lr=1e-3),
+    },
+    # Three tasks of three episodes: neither questions nor branches share out evenly.
+    "writes": {
+        "steps": 2,
+        "objective": GRSD(),
+        "stages": ("reflect",),
+        "views": ("guidance",),
+        "rollout": RolloutConfig(tasks_per_step=3, group_size=3, max_tokens=6, context=ContextMode.WINDOW),
+    },
+    "branches": {
+        "steps": 2,
+        "objective": OVCSD(),
+        "rollout": RolloutConfig(tasks_per_step=4, group_size=2, max_tokens=6),
+        "spec": LooseSpec(max_turns=4),
     },
     "endless": {"steps": 10_000},
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from sdar.errors import ConfigError, suggest
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.divergences import forward_kl
 from sdar.ops.ratios import importance_ratio, ppo_clip
@@ -14,6 +16,13 @@ from sdar.settings.schedules import Coef
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class First(StrEnum):
+    """Which of the states that episodes shared are played on from."""
+
+    LATEST = "latest"
+    EARLIEST = "earliest"
 
 
 @objectives.register("ovcsd")
@@ -25,17 +34,18 @@ class OVCSD(PolicyGradient):
 
     In groups in which every episode fails, the policy with skills plays on from states that they reached
     (stage `verify-branches`); branches that succeed count. At the first action in which branch and episode
-    differ, the branch's has advantage 1 and the episode's -1, both behind the episode's prompt. The rest of
+    differ, the branch's has advantage 1 and the episode's -blame, both behind the episode's prompt. The rest of
     the branch is distilled, behind its own prompts without the skills, from the teacher that has read them.
     The divergence is over the teacher's likeliest tokens and one bucket for all others. Each term is a mean
     over the tokens of all extra samples.
 
-    Source: OVCSD, arXiv 2607.27937, by a third party's reproduction of it: groups, states, verification,
-    comparison, 16 tokens, coef.
+    Source: OVCSD, arXiv 2607.27937, by a third party's reproduction of it: groups, states, tries,
+    verification, comparison, 16 tokens, coef.
 
-    Differences from the paper: not known in full. The sizes of the two advantages, fork_coef, the weight of a
-    row (1) and how states are chosen are ours; the group's own advantage is what the rewards give, 0 where
-    all are equal.
+    Differences from the paper: not known in full. What the reproduction leaves open is ours: the defaults of
+    `fork_coef`, `blame` and `first`, the weight w of a row, which is 1 and so scaled by coef alone, and that
+    one branch of a state counts. Its fallback for states that are not shared is left out, as a group always
+    shares its first state. The group's own advantage is what the rewards give, 0 where all are equal.
     """
 
     views: ClassVar[tuple[str, ...]] = ()
@@ -47,13 +57,23 @@ class OVCSD(PolicyGradient):
     """Weight of the distillation."""
     fork_coef: Coef = 1.0
     """Weight of the comparison at forks."""
+    blame: float = 1.0
+    """Size of the advantage of an episode's answer at a fork, beside 1 for the branch's."""
+    states: int = 3
+    """States of a group that are played on from, at most."""
+    tries: int = 2
+    """Continuations from each state."""
+    first: First = First.LATEST
+    """Which states come first: the latest or the earliest."""
     top_k: int = 16
     """Tokens of the teacher's distribution that are compared, all others being one bucket."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, 0.0, math.inf, "coef", "fork_coef")
-        check_range(self, 1, math.inf, "top_k")
+        check_range(self, 0.0, math.inf, "coef", "fork_coef", "blame")
+        check_range(self, 1, math.inf, "top_k", "states", "tries")
+        if self.first not in list(First):
+            raise ConfigError(f"unknown objective.first '{self.first}': {suggest(self.first, list(First))}")
 
     @property
     def needs(self) -> frozenset[Stream]:

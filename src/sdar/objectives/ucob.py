@@ -56,6 +56,10 @@ class UCOB(PolicyGradient):
     """Factor at tokens of an action."""
     top_k: int = 32
     """Tokens of the teacher's distribution that are compared."""
+    discount: float = 0.95
+    """What a reward one turn later is worth where answers are compared."""
+    kept: int = 2
+    """Extra samples of one observation, at most."""
     share: float = 0.5
     """The share of each group's episodes that play with skills."""
     entropy_coef: Coef = 0.0
@@ -65,8 +69,8 @@ class UCOB(PolicyGradient):
         super().__post_init__()
         check_range(self, 0.0, math.inf, "coef", "beta", "least", "cap", "action_weight")
         check_range(self, 1e-9, math.inf, "scale")
-        check_range(self, 1, math.inf, "top_k")
-        check_range(self, 0.0, 1.0, "share")
+        check_range(self, 1, math.inf, "top_k", "kept")
+        check_range(self, 0.0, 1.0, "share", "discount")
 
     @property
     def needs(self) -> frozenset[Stream]:

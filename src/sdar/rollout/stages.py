@@ -5,9 +5,9 @@ A stage is a function of the groups, and of `Tools` for what groups do not hold.
 has all groups and runs it alike, so it must not depend on the rank or on chance; nor do the tools.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
@@ -45,6 +45,17 @@ class Tools:
     play_on: Callable[[Sequence[Place]], list[Trajectory]] = cannot_play
     """For each place an episode that shares the turns before it and goes on from there by the policy, which
     reads the place's note."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the objective."""
+
+    def setting(self, name: str) -> Any:
+        """A setting of the objective that the stage needs. Raises `ConfigError` when it has none."""
+        if name not in self.settings:
+            raise ConfigError(
+                f"a stage needs objective.{name}, which this objective does not have: leave the stage out, or "
+                "choose the objective that is defined with it"
+            )
+        return self.settings[name]
 
     @property
     def skills(self) -> SkillContext:

@@ -7,11 +7,6 @@ from typing import NamedTuple
 from sdar.rollout.stages import Tools, stages
 from sdar.types import ContextMode, Extra, Group, Place, Trajectory
 
-DISCOUNT = 0.95
-"""What a reward one turn later is worth."""
-KEPT = 2
-"""Extra samples of one situation, at most."""
-
 
 class _Record(NamedTuple):
     trajectory: Trajectory
@@ -25,9 +20,10 @@ def swap_skills(groups: Sequence[Group], tools: Tools) -> list[Group]:
     """The best answer in a situation, put where others of the group stood, with skills if it had none.
 
     A situation is what was observed; the best answer is that with the largest discounted return. In each of
-    the two places where others gained least it becomes an extra sample, whose prompt is theirs with the
+    the `kept` places where others gained least it becomes an extra sample, whose prompt is theirs with the
     skills if the best answer was given without, and without them otherwise. The teacher reads what the answer
-    was given to. The weight is the difference of the returns. Source: UCOB, arXiv 2606.29502, and its code.
+    was given to. The weight is the difference of the returns. Answers without a valid action do not count.
+    Source: UCOB, arXiv 2606.29502, and its code.
     """
     return [replace(group, extras=(*group.extras, *_extras(group, tools))) for group in groups]
 
@@ -35,16 +31,15 @@ def swap_skills(groups: Sequence[Group], tools: Tools) -> list[Group]:
 def _extras(group: Group, tools: Tools) -> list[Extra]:
     met: dict[str, list[_Record]] = {}
     for trajectory in group.trajectories:
-        for turn, gain in enumerate(_gains(trajectory)):
-            if trajectory.turns[turn].completion.tokens:
-                met.setdefault(trajectory.turns[turn].observation.text, []).append(
-                    _Record(trajectory, turn, gain)
-                )
+        gains = _gains(trajectory, tools.setting("discount"))
+        for number, (turn, gain) in enumerate(zip(trajectory.turns, gains, strict=True)):
+            if turn.completion.tokens and turn.valid:
+                met.setdefault(turn.observation.text, []).append(_Record(trajectory, number, gain))
     found = []
     for records in met.values():
         best = max(records, key=lambda record: record.gain)
         others = sorted((r for r in records if r is not best), key=lambda record: record.gain)
-        for other in others[:KEPT]:
+        for other in others[: tools.setting("kept")]:
             if best.gain > other.gain:
                 found.append(_extra(best, other, tools))
     return found
@@ -67,9 +62,9 @@ def _shown(trajectory: Trajectory, turn: int) -> str:
     return trajectory.turns[turn if trajectory.context is ContextMode.WINDOW else 0].shown
 
 
-def _gains(trajectory: Trajectory) -> list[float]:
+def _gains(trajectory: Trajectory, discount: float) -> list[float]:
     gains, ahead = [], 0.0
     for turn in reversed(trajectory.turns):
-        ahead = turn.reward + DISCOUNT * ahead
+        ahead = turn.reward + discount * ahead
         gains.append(ahead)
     return gains[::-1]

@@ -8,7 +8,7 @@ observed with each skill are the whole state.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import count
 from typing import Protocol
@@ -235,7 +235,10 @@ class Trainer:
             return unshare(world.gather(self.collector.play_on(mine, derive(self.config.seed, step))))
 
         world = self.learner.world
-        groups = run_stages(self.stages, played, Tools(bank=self.skills, write=write, play_on=play_on))
+        objective = self.learner.objective
+        settings = {each.name: getattr(objective, each.name) for each in fields(objective)}
+        tools = Tools(bank=self.skills, write=write, play_on=play_on, settings=settings)
+        groups = run_stages(self.stages, played, tools)
         return groups, {f"texts/{end}": float(count) for end, count in sorted(ends.items())}
 
     def _assemble(self, groups: Sequence[Group]) -> tuple[Batch, SampleReport]:

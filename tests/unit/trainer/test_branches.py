@@ -71,7 +71,7 @@ def test_verified_branches_become_a_comparison_and_a_suffix(world: World, tmp_pa
         turns = (long.turns[0], replace(long.turns[1], action="jump"), *long.turns[2:])
         return [replace(long, turns=turns, success=bool(i % 2)) for i, _ in enumerate(places)]
 
-    tools = Tools(bank=trainer.skills, play_on=play_on)
+    tools = Tools(bank=trainer.skills, play_on=play_on, settings=vars(OVCSD()))
     found, untouched = stages["verify-branches"]([group, won], tools)
     assert not untouched.extras
     assert {place.trajectory.task.id for place in asked} == {lost.task.id}

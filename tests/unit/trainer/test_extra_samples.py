@@ -34,7 +34,7 @@ def test_the_best_answer_is_put_where_another_stood(
     played = trainer._collect(1)[0]
     shown = [[trajectory.skilled for trajectory in group.trajectories] for group in played]
     assert shown == [[False, True, False, True]] * 4, "half of each group sees skills"
-    groups = stages["swap-skills"](played, Tools(bank=trainer.skills))
+    groups = stages["swap-skills"](played, Tools(bank=trainer.skills, settings=vars(UCOB())))
     extras = [extra for group in groups for extra in group.extras]
     assert extras
     samples = trainer._assemble(groups)[0].samples[-len(extras) :]
