@@ -25,7 +25,18 @@ from sdar.runs.texts import read_texts
 from sdar.trainer.distributed import World, join
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("default", "idle-rank", "ema", "live", "ucb", "distribution", "lora", "overlong", "writes", "branches")
+SHARED = (
+    "default",
+    "idle-rank",
+    "ema",
+    "live",
+    "ucb",
+    "distribution",
+    "lora",
+    "overlong",
+    "writes",
+    "branches",
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
-from sdar.errors import ConfigError, suggest
 from sdar.objectives.base import LossInputs, LossOutput, PolicyGradient, Stream, check_range, objectives
 from sdar.ops.divergences import forward_kl
 from sdar.ops.ratios import importance_ratio, ppo_clip
 from sdar.ops.reduce import masked, weighted
 from sdar.settings.schedules import Coef
+from sdar.settings.values import check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +34,10 @@ class OVCSD(PolicyGradient):
 
     In groups in which every episode fails, the policy with skills plays on from states that they reached
     (stage `verify-branches`); branches that succeed count. At the first action in which branch and episode
-    differ, the branch's has advantage 1 and the episode's -blame, both behind the episode's prompt. The rest of
-    the branch is distilled, behind its own prompts without the skills, from the teacher that has read them.
-    The divergence is over the teacher's likeliest tokens and one bucket for all others. Each term is a mean
-    over the tokens of all extra samples.
+    differ, the branch's has advantage 1 and the episode's -blame, both behind the episode's prompt. The rest
+    of the branch is distilled, behind its own prompts without the skills, from the teacher that has read
+    them. The divergence is over the teacher's likeliest tokens and one bucket for all others. Each term is a
+    mean over the tokens of all extra samples.
 
     Source: OVCSD, arXiv 2607.27937, by a third party's reproduction of it: groups, states, tries,
     verification, comparison, 16 tokens, coef.
@@ -72,8 +72,7 @@ class OVCSD(PolicyGradient):
         super().__post_init__()
         check_range(self, 0.0, math.inf, "coef", "fork_coef", "blame")
         check_range(self, 1, math.inf, "top_k", "states", "tries")
-        if self.first not in list(First):
-            raise ConfigError(f"unknown objective.first '{self.first}': {suggest(self.first, list(First))}")
+        check_choices(self, "objective", first=First)
 
     @property
     def needs(self) -> frozenset[Stream]:

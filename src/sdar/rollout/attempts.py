@@ -93,11 +93,15 @@ def work_out(items: Sequence[S], work: Callable[[S], T], ranks: Ranks | None) ->
     """
     if ranks is None:
         return [work(item) for item in items]
-    done: list[T] = []
+    return work_together(items, lambda mine: [work(item) for item in mine], ranks)
+
+
+def work_together(items: Sequence[S], work: Callable[[Sequence[S]], Sequence[T]], ranks: Ranks) -> list[T]:
+    """What `work` makes of all items, each rank's share at once; else like `work_out` (collective)."""
+    done: Sequence[T] = ()
     refused: SdarError | None = None
     try:
-        for item in share(items, ranks.rank, ranks.size):
-            done.append(work(item))
+        done = work(share(items, ranks.rank, ranks.size))
     except SdarError as error:
         refused = error
     shares = ranks.gather((done, refused))

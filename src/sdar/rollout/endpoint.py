@@ -10,14 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError, ContextOverflow, DataError
 from sdar.rollout.agent import Dialogue
 from sdar.rollout.collector import Answer, Player
 from sdar.rollout.engine import Sampling
 from sdar.rollout.settings import RolloutConfig
+from sdar.settings.values import check_address
 from sdar.skills.context import SkillContext
 from sdar.text.web import Reply, Web, WebError
 from sdar.types import Completion, EndReason, Message, Step, StopReason, Task
@@ -51,15 +50,7 @@ class EndpointConfig:
     """Times that a request is tried again when the endpoint is busy or does not answer."""
 
     def __post_init__(self) -> None:
-        try:
-            url = httpx.URL(self.base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"--base-url: {self.base_url!r} is not an address: {error}") from None
-        if url.userinfo or url.query:
-            raise ConfigError(f"--base-url must not hold a password or a query: put a key into {KEY}")
-        if url.scheme not in ("http", "https") or not url.host:
-            example = "https://host:port/v1"
-            raise ConfigError(f"--base-url: {self.base_url!r} is not an address such as {example}")
+        check_address("--base-url", self.base_url)
         if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
             raise ConfigError(
                 "--concurrency must be at least 1, --timeout above 0, and --retries not negative"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from sdar.errors import ConfigError
 from sdar.rollout.engines.settings import HF, EngineConfig, engines
-from sdar.settings.values import check_choices, check_least
+from sdar.settings.values import check_address, check_choices, check_least
 from sdar.types import ContextMode
 
 
@@ -59,6 +59,8 @@ class WriterConfig:
             raise ConfigError(
                 "writer.base_url and writer.model name an endpoint together: give both, or none"
             )
+        if self.base_url:
+            check_address("writer.base_url", self.base_url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,8 +52,8 @@ class Tools:
         """A setting of the objective that the stage needs. Raises `ConfigError` when it has none."""
         if name not in self.settings:
             raise ConfigError(
-                f"a stage needs objective.{name}, which this objective does not have: leave the stage out, or "
-                "choose the objective that is defined with it"
+                f"a stage needs objective.{name}, which this objective does not have: leave the stage out, "
+                "or choose the objective that is defined with it"
             )
         return self.settings[name]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sdar.errors import DataError
 from sdar.model.chat import Chat
-from sdar.rollout.attempts import Ranks, share, unshare
+from sdar.rollout.attempts import Ranks, work_together
 from sdar.rollout.endpoint import ChatEndpoint, PromptTooLong
 from sdar.rollout.engine import Engine, Request, Sampling
 from sdar.rollout.settings import WriterConfig
@@ -135,9 +135,8 @@ class Writing:
         by_key = dict(zip(keys, asks, strict=True))
         found = self.ranks.gather({key: self._kept[key] for key in by_key if key in self._kept})[0]
         missing = [(ask, key) for key, ask in by_key.items() if key not in found]
-        mine = share(missing, self.ranks.rank, self.ranks.size)
-        seeded = [(ask, int(key[:15], 16)) for ask, key in mine]
-        written = unshare(self.ranks.gather(self.author.write(seeded, self.sampling)))
+        seeded = [(ask, int(key[:15], 16)) for ask, key in missing]
+        written = work_together(seeded, lambda mine: self.author.write(mine, self.sampling), self.ranks)
         new = {key: text for (_, key), text in zip(missing, written, strict=True)}
         if self.ranks.rank == 0 and new:
             self._kept |= new

@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from sdar.errors import ConfigError, suggest
 
@@ -184,6 +185,23 @@ def check_least(settings: Any, label: str, **least: float) -> None:
     for name, value in least.items():
         if not value <= getattr(settings, name) < math.inf:
             raise ConfigError(f"{label}.{name} must be at least {value}, not {getattr(settings, name)}")
+
+
+def check_address(label: str, address: str) -> None:
+    """Raise `ConfigError`, which starts with `label`, unless this is an http address without a secret in it.
+
+    >>> check_address("writer.base_url", "http://localhost:8000/v1")
+    """
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        hides = parts.username or parts.password or parts.query
+    except ValueError:
+        usable, hides = False, None
+    if not usable:
+        raise ConfigError(f"{label}: {address!r} is not an address such as https://host:port/v1")
+    if hides:
+        raise ConfigError(f"{label} must not hold a password or a query: a key goes into OPENAI_API_KEY")
 
 
 def by_path(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -75,7 +75,8 @@ def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
 
     `mismatch/*` compares them before any update of the step, on the tokens of the first mini-batch: mean and
     largest |trainer - engine|, and the k3 estimate of KL(engine || trainer). `teacher/gap_start` is the mean
-    of teacher - engine, `teacher/positive` the share of tokens where that is above 0.
+    of teacher - engine, `teacher/positive` the share of tokens where that is above 0; both only where a
+    sample has a teacher.
     """
     metrics = {
         "batch/samples": float(len(batch.samples)),
@@ -90,7 +91,7 @@ def score_metrics(batch: Batch, learned: Learned) -> dict[str, float]:
             "mismatch/max": float(difference.abs().max()),
             "mismatch/kl": float((difference.expm1() - difference).mean()),
         }
-    if (teacher_M := batch.streams.get(Stream.TEACHER)) is not None and teacher_M.numel():
+    if (teacher_M := batch.streams.get(Stream.TEACHER)) is not None and batch.taught:
         gap = (teacher_M - batch.rollout_M)[batch.columns(batch.taught)].double()
         metrics |= {
             "teacher/gap_start": float(gap.mean()),

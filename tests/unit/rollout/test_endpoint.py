@@ -4,22 +4,26 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sdar.build.engine import make_author
 from sdar.cli import main
 from sdar.envs.base import Panel
 from sdar.envs.toy import ToySpec
-from sdar.errors import ConfigError, ContextOverflow, DataError
+from sdar.errors import ConfigError, ContextOverflow, DataError, SdarError
 from sdar.evaluation.evaluate import EvalConfig, evaluate
 from sdar.evaluation.results import EvalResult
 from sdar.rollout.endpoint import ChatEndpoint, EndpointCollector, EndpointConfig
 from sdar.rollout.engine import Sampling
-from sdar.rollout.settings import RolloutConfig
+from sdar.rollout.settings import RolloutConfig, WriterConfig
+from sdar.rollout.stages import Ask
+from sdar.rollout.writing import Writing
+from sdar.runs.rundir import RunDir
 from sdar.skills.bank import Skill, SkillBank
 from sdar.skills.context import SkillContext
 from sdar.skills.retrieval import retrievals
@@ -199,6 +203,103 @@ def test_a_full_context_ends_an_episode_and_one_that_fits_no_task_is_an_error(se
     server.reply = lambda body: too_long
     with pytest.raises(ContextOverflow, match="does not fit the endpoint's context: 400"):
         play(endpoint(server))
+
+
+# an endpoint that writes what stages ask for
+
+
+class Alone:
+    """A world of one."""
+
+    rank, size = 0, 1
+
+    def gather(self, item: Any) -> list[Any]:
+        return [item]
+
+
+def write(server: Server, run: Path, words: Sequence[str], **settings: Any) -> tuple[list[str], list[str]]:
+    """What the endpoint of these settings writes for a run about these words, and how each text ended."""
+    config = WriterConfig(base_url=server.url, model="m", **{"max_tokens": 9, "retries": 0, **settings})
+    writing = Writing(
+        author=make_author(config, None, None),
+        config=config,
+        run=RunDir.open(run) if run.exists() else RunDir.create(run.parent, run.name, "", exact=True),
+        ranks=Alone(),
+        seed=0,
+    )
+    ends: list[str] = []
+    return writing.write([Ask("test", (Message("user", word),)) for word in words], 1, ends.append), ends
+
+
+def test_an_endpoint_writes_the_texts_of_a_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+    def echo(body: dict[str, Any]) -> Reply:
+        asked = body["messages"][0]["content"]
+        time.sleep(0.05 * (asked == "a"))
+        if asked == "long":
+            return 400, {}, {"error": {"code": "context_length_exceeded"}}
+        message, end = {"content": f"about {asked}"}, "length" if asked == "b" else "stop"
+        return 200, {}, {
+            "choices": [{"message": message, "finish_reason": end}], "usage": {"completion_tokens": 2}
+        }  # fmt: skip
+
+    server.reply = echo
+    found, ends = write(server, tmp_path / "run", ["a", "b", "long", "a"], temperature=0.5)
+    assert found == ["about a", "about b", "", "about a"], "in the order in which they were asked for"
+    assert sorted(ends) == ["length", "overflow", "stop"]
+    asked = {ask["messages"][0]["content"]: ask for ask in server.asked}
+    assert len(server.asked) == len(asked) == 3, "the same question is asked once"
+    assert {(ask["model"], ask["temperature"], ask["max_tokens"]) for ask in server.asked} == {("m", 0.5, 9)}
+    assert len({ask["seed"] for ask in server.asked}) == 3
+    assert {header["Authorization"] for header in server.headers} == {f"Bearer {SECRET}"}
+    again, _ = write(server, tmp_path / "run", ["b", "long"], temperature=0.5)
+    assert again == ["about b", ""]
+    assert len(server.asked) == 3, "a run that goes on has its texts"
+    kept = (tmp_path / "run" / "texts.jsonl").read_text()
+    assert '"by": "m"' in kept
+    assert SECRET not in kept
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings", "message"),
+    [
+        ((200, {}, "<html>\nnot here</html>"), {}, "gave no JSON: <html> not here</html>"),
+        ((200, {}, {"choices": [{"message": {"content": ["a"]}}]}), {}, "gave no chat completion"),
+        ((500, {}, "broken\nhere"), {"retries": 0}, r"is busy: 500 broken here \(tried 1 times\)"),
+        ((401, {}, "who?"), {}, "refuses a request without a key: set OPENAI_API_KEY: 401 who?"),
+        (None, {"timeout": 0.05}, r"cannot be reached: no whole answer in 0\.05 s"),
+    ],
+)
+def test_an_endpoint_that_does_not_write_ends_in_one_line(
+    answer: Reply | None,
+    settings: dict[str, Any],
+    message: str,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def reply(body: dict[str, Any]) -> Reply:
+        time.sleep(0 if answer else 0.3)
+        return answer or walk(body)
+
+    server.reply = reply
+    with pytest.raises(SdarError, match=message) as caught:
+        write(server, tmp_path / "run", ["a", "b"], **settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "texts.jsonl").exists(), "nothing half is kept"
+
+
+@pytest.mark.parametrize("address", ["localhost:8000/v1", "http://", "http://[a", "http://h:port/v1"])
+def test_a_writers_address_is_looked_at_before_a_run_begins(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"writer\.base_url: '.*' is not an address such as https://"):
+        WriterConfig(base_url=address, model="m")
+    with pytest.raises(ConfigError, match=r"writer\.base_url must not hold a password"):
+        WriterConfig(base_url="http://me:secret@host/v1", model="m")
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,7 @@ def test_every_rank_writes_its_share_and_has_all(tmp_path: Path) -> None:
             self.calls += 1
             if self.calls == 1:
                 return [{}, {}]
-            others = [[Written("other", "stop")], [Written("other", "stop")]]
-            return [item if rank == self.rank else others[rank] for rank in (0, 1)]
+            return [item if rank == self.rank else ([Written("other", "stop")], None) for rank in (0, 1)]
 
     shares = []
     for rank in (0, 1):

@@ -1,7 +1,7 @@
-"""Every objective trains on every environment, with teachers and extra samples where it is defined with some."""
+"""Every objective trains on every environment, with its teachers and its extra samples."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -77,10 +77,9 @@ def spec() -> Callable[[str], EnvSpec]:
 
 
 @pytest.fixture
-def all_are_lucky(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def all_are_lucky(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in objectives:
         monkeypatch.setitem(stages._table, f"{name} lucky", partial(lucky, objectives[name].stages))
-    yield
 
 
 @pytest.mark.parametrize("env", ["alfworld", "search_qa", "webshop"])
@@ -112,8 +111,8 @@ def test_it_trains_two_steps(
         assert metrics["optim/skipped"] == 0
         assert math.isfinite(metrics["objective/loss"])
         assert metrics["optim/grad_norm"] > 0
-        taught = Stream.TEACHER in objective.needs
-        assert ("teacher/gap_start" in metrics) == taught, "some sample has a teacher where there are teachers"
+        taught = Stream.TEACHER in objective.needs and bool(objective.views)
+        assert ("teacher/gap_start" in metrics) == taught, "some episode has its teacher"
         assert (metrics.get("extra/samples", 0) > 0) == objective.extras
         assert SHOWN.get(name, "objective/loss") in metrics
     after = trainer.learner.policy.state_dict()

@@ -27,6 +27,7 @@ from sdar.runs.rundir import read_trajectories
 from sdar.trainer.distributed import World
 from sdar.types import ContextMode
 
+
 @pytest.mark.parametrize(
     ("follow_up", "base"),
     [
