@@ -5,15 +5,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from tests.e2e.worker import SETUPS
 from tests.runs import timeless, tiny_trainer
 
+from sdar.rollout.engine import Sampling
+from sdar.rollout.stages import Ask
+from sdar.rollout.writing import Author, Written
 from sdar.runs.checkpoints import latest
 from sdar.runs.rundir import RunDir, read_episodes, read_metrics
+from sdar.runs.texts import read_texts
 from sdar.skills.retrieval import UCB
 from sdar.trainer import checkpoint
 from sdar.trainer.distributed import World, join
@@ -143,6 +149,44 @@ def test_a_rule_that_learns_goes_on_where_it_was(world: World, tmp_path: Path) -
     assert whole.skills.returns == halved.skills.returns
     assert whole.skills.returns.kinds.keys() == {"left", "right"}
     assert list(read_episodes(whole.run)) == list(read_episodes(halved.run))
+
+
+def test_texts_that_the_policy_wrote_are_found_again(world: World, tmp_path: Path) -> None:
+    """The power fails after the texts of the fourth step were written and before anything was learned."""
+    setup = SETUPS["writes"] | {"steps": 4}
+    whole = tiny_trainer(tmp_path / "whole", world, **setup)
+    assert whole.train() == 4
+    broken = tiny_trainer(tmp_path / "broken", world, **setup)
+    broken._score = crash_on_call(broken._score, 4)
+    with pytest.raises(Crash):
+        broken.train()
+    texts = read_texts(whole.run.texts_file)
+    assert read_texts(broken.run.texts_file) == texts, "those of the fourth step are kept"
+    assert {text["step"] for text in texts} == {1, 2, 3, 4}
+    resumed = tiny_trainer(tmp_path / "broken", world, **setup)
+    asked = []
+    resumed.writing.author = Watched(resumed.writing.author, asked)
+    assert resumed.train() == 4
+    assert not any(asked), "nothing is written twice"
+    assert read_texts(resumed.run.texts_file) == texts
+    assert timeless(read_metrics(resumed.run)) == timeless(read_metrics(whole.run))
+    assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(resumed).items())
+
+
+@dataclass
+class Watched:
+    """An author who notes down how many texts were asked for."""
+
+    author: Author
+    asked: list[int]
+
+    @property
+    def name(self) -> str:
+        return self.author.name
+
+    def write(self, asks: Sequence[tuple[Ask, int]], sampling: Sampling) -> list[Written]:
+        self.asked.append(len(asks))
+        return self.author.write(asks, sampling)
 
 
 def start(directory: Path) -> subprocess.Popen[bytes]:

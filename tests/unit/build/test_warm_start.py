@@ -1,6 +1,8 @@
 """A warm start from a pretrained model: a tiny random Llama that speaks ChatML."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +12,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sdar.build.checks import check
 from sdar.build.skills import skill_context
 from sdar.build.warm_start import PretrainedStart, warm_start
+from sdar.cli import main
 from sdar.errors import ConfigError
+from sdar.model.chat import Chat
 from sdar.model.load import load_model, load_tokenizer
 from sdar.model.settings import ModelConfig, find_model
 from sdar.recipe import load_config
 from sdar.settings.config import Layer
+from sdar.types import Message
 
 
 @pytest.fixture
@@ -84,6 +89,34 @@ def test_the_fingerprint_sees_weights_settings_and_skills(base):
     model.save_pretrained(base)
     prints.append(of(first))
     assert len(set(prints)) == len(prints)
+
+
+def test_texts_of_a_run_are_learned_before_another(base, tmp_path, capsys):
+    """The first stage of SEED: the model then finds the answer likelier than the same one letter off."""
+    text, other = "<skill>look first</skill>", "<skill>lock first</skill>"
+    question = [{"role": "user", "content": "What can be learned?"}]
+    record = {"key": "k", "step": 1, "messages": question, "text": text, "end": "stop"}
+    cut = {**record, "key": "c", "text": other, "end": "length"}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(record) + "\n" + json.dumps(cut) + "\n")
+    words = ["--warm_start.steps", "12", "--warm_start.demonstrations", "2", "--warm_start.lr", "1e-2"]
+    words += ["--env.max_turns", "1", "--eval.tasks", "1", "--rollout.max_tokens", "2"]
+    words += ["--warm_start.from", str(base), "--texts", str(tmp_path / "texts.jsonl")]
+    assert main(["warm-start", *words]) == 0
+    out, err = capsys.readouterr()
+    made = Path(out.splitlines()[-1])
+
+    def nll(model, text):
+        chat = Chat(load_tokenizer(model))
+        prompt, answer = chat.render([Message("user", question[0]["content"])]), chat.encode(text)
+        logits = load_model(ModelConfig(), model, "cpu")(torch.tensor([prompt + answer])).logits[0]
+        log_probs = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        return -log_probs[range(len(answer)), answer].mean().item()
+
+    assert "warm start: 12/12" in err
+    assert nll(made, text) < 0.5 * nll(base, text)
+    assert nll(made, text) < nll(made, other)
+    assert main(["warm-start", *words[:-1], str(tmp_path / "none.jsonl")]) == 2
+    assert "--texts: there is no file" in capsys.readouterr().err
 
 
 def test_a_name_in_the_data_directory_is_a_model(base):
