@@ -39,12 +39,13 @@ class AgentOPSD(PolicyGradient):
     Source: after AgentOPSD, arXiv 2608.05987: evidence, recursion, prior, decay, standardised gain, bounds
     and lam.
 
-    Differences from the paper: `margin` is ours; the teacher has the weights of the start of the step.
+    Differences from the paper: clip_high is 0.24 there; the teacher has the weights of the start of the step;
+    notes on it give 0.001 and 0.0001 for `margin`, and this takes the first.
 
     Differences from the published code: it runs with decay 1, and its prior is the mean return of the group,
     at most 0.9999. There a success returns 10, so one in a group of 8 is enough to start at 0.9999, where
     evidence hardly moves the belief: its gate is nearly shut. Here the decay is the paper's and the prior the
-    rate of success. It too takes the standard deviation of the population. clip_high is 0.24 in the paper.
+    rate of success. It too takes the standard deviation of the population.
     """
 
     lam: Coef = 0.5
@@ -53,14 +54,14 @@ class AgentOPSD(PolicyGradient):
     """The weight stays within 1 - alpha and 1 + alpha; below 1."""
     decay: float = 0.95
     """What earlier evidence is worth one turn later."""
-    margin: float = 0.05
+    margin: float = 0.001
     """The first belief stays this far from 0 and 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 0.0, 1.0, "lam", "decay")
         check_range(self, 0.0, 0.99, "alpha")
-        check_range(self, 0.001, 0.5, "margin")
+        check_range(self, 1e-6, 0.5, "margin")
 
     @property
     def needs(self) -> frozenset[Stream]:

@@ -27,7 +27,7 @@ class GRSD(PolicyGradient):
     """GRPO whose advantage is scaled turn by turn, by a teacher's gap as compared with the group's.
 
         d_i = mean over the tokens of turn i of (teacher - old)
-        n_i = x_i / mean over the group's turns of |x|,    x_i = expm1(sign(A_i) * d_i)
+        n_i = x_i / mean over the group's turns of |x|,    x_i = expm1(clip(sign(A_i) * d_i, -20, 20))
         A_i = A_i * max(0.1, 1 + lam * clip(n_i if |n_i| > threshold else 0, -bound, bound))
 
     It holds for groups with a success and a failure, whose teacher has a text; elsewhere this is GRPO.

@@ -18,7 +18,7 @@ class SkillGRPO(PolicyGradient):
 
     Differences from the published code: skills are chosen by task kind like the teacher's of the other
     objectives, where the code matches keywords in the observation, which finds only the general skills on
-    Search-QA.
+    Search-QA. The rule `keyword-published` reads the whole prompt.
     """
 
     student_skills: ClassVar[bool] = True

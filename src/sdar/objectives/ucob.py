@@ -31,11 +31,12 @@ class UCOB(PolicyGradient):
     was given to. The divergence is over the teacher's likeliest tokens, both renormalised. Extra samples have
     no policy gradient.
 
-    Source: UCOB, arXiv 2606.29502, and its published code and launchers.
+    Source: UCOB, arXiv 2606.29502, and its published code and launchers; settings are theirs.
 
     Differences from the published code: skills are those of the run's bank, where it keeps memories of tasks
-    and states that a model writes; returns are compared as advantage says, where it takes GiGPO's (give
-    advantage.statistics = "gigpo" and advantage.estimator = "group-mean").
+    and states that a model writes; its mode that compares whole episodes, which no launcher has on, and its
+    optional self-training are left out; returns are compared as advantage says, where it takes GiGPO's (give
+    advantage.statistics = "gigpo-turn" and advantage.estimator = "group-mean").
     """
 
     views: ClassVar[tuple[str, ...]] = ()

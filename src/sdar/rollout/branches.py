@@ -20,7 +20,8 @@ def verify_branches(groups: Sequence[Group], tools: Tools) -> list[Group]:
     """
     lost = [group for group in groups if not any(episode.success for episode in group.trajectories)]
     states = [(group, place) for group in lost for place in _states(group, tools)]
-    tried = [pair for pair in states for _ in range(tools.setting("tries"))]
+    tries = tools.setting("tries")
+    tried = [pair for pair in states for _ in range(tries)]
     branches = tools.play_on([place for _, place in tried])
     extras: dict[str, list[Extra]] = {}
     served: set[tuple[str, int, int]] = set()

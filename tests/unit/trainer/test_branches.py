@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.runs import LooseSpec, tiny_trainer
 
-from sdar.errors import DataError
-from sdar.objectives.ovcsd import OVCSD
+from sdar.errors import ConfigError, DataError
+from sdar.objectives.grpo import GRPO
+from sdar.objectives.ovcsd import OVCSD, First
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.stages import Tools, stages
 from sdar.runs.rundir import read_metrics
@@ -83,6 +84,25 @@ def test_verified_branches_become_a_comparison_and_a_suffix(world: World, tmp_pa
     states = len({place.turn for place in asked})
     assert [extra.at.turn for extra in rest] == list(range(2, len(long.turns))) * states
     assert all(extra.teacher and extra.teacher.note and not extra.at.note for extra in rest)
+
+
+def test_what_the_source_leaves_open_is_set(world: World, tmp_path: Path) -> None:
+    trainer = ovcsd(tmp_path, world, ContextMode.WINDOW)
+    lost = replace(long_one(trainer._collect(1)[0]), success=False)
+    asked: list[Place] = []
+
+    def play_on(places: Sequence[Place]) -> list[Trajectory]:
+        asked.extend(places)
+        turns = (replace(lost.turns[0], action="jump"), *lost.turns[1:])
+        return [replace(lost, turns=turns, success=True) for _ in places]
+
+    set_up = OVCSD(first=First.EARLIEST, states=1, tries=3, blame=0.5)
+    tools = Tools(bank=trainer.skills, play_on=play_on, settings=vars(set_up))
+    [found] = stages["verify-branches"]([Group(lost.task, [lost, replace(lost, index=1)])], tools)
+    assert [place.turn for place in asked] == [0, 0, 0]
+    assert [extra.adv for extra in found.extras if extra.adv is not None] == [1.0, -0.5], "one branch counts"
+    with pytest.raises(ConfigError, match=r"a stage needs objective\.tries, which this objective does"):
+        stages["verify-branches"]([], Tools(settings=vars(GRPO())))
 
 
 def test_it_trains_on_branches(world: World, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sdar.rollout.stages import Tools, stages
 from sdar.runs.rundir import read_metrics
 from sdar.trainer.distributed import World
 from sdar.trainer.loop import Trainer
-from sdar.types import ContextMode, Extra, Group, Place
+from sdar.types import ContextMode, Extra, Group, Place, Trajectory
 
 
 def ucob(tmp_path: Path, world: World, context: ContextMode) -> Trainer:
@@ -52,6 +52,21 @@ def test_the_best_answer_is_put_where_another_stood(
             assert sample.teacher_prompt == turns[0].prompt, "the teacher reads what the player read"
         if not extra.at.note and not other.trajectory.skilled:
             assert sample.prompt[-len(turns[1].prompt) :] == turns[1].prompt
+
+
+def test_only_valid_answers_are_compared_and_only_so_many_kept(world: World, tmp_path: Path) -> None:
+    trainer = ucob(tmp_path, world, ContextMode.WINDOW)
+    played = trainer._collect(1)[0]
+
+    def count(groups: Sequence[Group], **settings: int) -> int:
+        tools = Tools(bank=trainer.skills, settings=vars(UCOB(**settings)))
+        return sum(len(group.extras) for group in stages["swap-skills"](groups, tools))
+
+    def invalid(episode: Trajectory) -> Trajectory:
+        return replace(episode, turns=tuple(replace(turn, valid=False) for turn in episode.turns))
+
+    assert 0 < count(played, kept=1) < count(played) < count(played, kept=4)
+    assert count([replace(g, trajectories=[invalid(e) for e in g.trajectories]) for g in played]) == 0
 
 
 def test_extra_samples_change_no_gradient_of_the_policy_term() -> None:
