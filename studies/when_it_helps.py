@@ -1,4 +1,4 @@
-"""The report of `studies/when_it_helps.toml`: tables and figure of docs/when_it_helps.md.
+"""The report of `studies/when_it_helps*.toml`: tables and figure of docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from skill_quality import Study, fill, percent, source_list, status_table, table
+from skill_quality import Study, fill, percent, points, source_list, status_table, table, verdict
 from skill_quality_figures import frame
 
-from sdar.evaluation.compare import success
+from sdar.evaluation.compare import success, two_way
 from sdar.evaluation.curves import save_figure
+from sdar.evaluation.results import Interval
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,8 @@ NAMES = {
     "plain-js": "plain Jensen-Shannon",
     "rlsd": "RLSD",
     "skill-sd": "Skill-SD",
+    "gated": "G",
+    "plain": "U",
 }
 DRAWN = {
     ("grpo",): "#7b8794",
@@ -39,7 +42,43 @@ DRAWN = {
     ("plain-kl", "start"): "#b45309",
 }
 """Arms of the figure and their colours."""
+SHOWN = (1, 2, 5, 10, 20)
+"""Steps of the tables before the last one."""
+RIGHT = ((), ("right",), ("0.1",), ("0.3",), ("3",))
+"""What stands behind term and teacher of an arm with right skills and a falling coefficient."""
 Arm = tuple[str, ...]
+Terms = tuple[tuple[int, Arm], ...]
+
+
+def minus(a: Arm, b: Arm) -> Terms:
+    """The difference of two arms."""
+    return ((1, a), (-1, b))
+
+
+def protected(skills: str) -> Terms:
+    """What these skills cost the plain arm more than the gated one."""
+    return minus(("gated", skills), ("gated",)) + minus(("plain",), ("plain", skills))
+
+
+CLAIMS: tuple[tuple[str, Terms, int], ...] = (
+    ("1: G beats GRPO", minus(("gated",), ("grpo",)), -1),
+    ("1: G beats GRPO at step 10", minus(("gated",), ("grpo",)), 10),
+    ("2: the published setting beats GRPO", minus(("published",), ("grpo",)), -1),
+    ("3: the gate protects when all skills are wrong", protected("wrong"), -1),
+    ("3: the gate protects when half of the skills are wrong", protected("half"), -1),
+    ("4: the gate must look at the teacher", minus(("gated",), ("gated", "gate-half")), -1),
+    ("5: the gap gate is better than a constant one", minus(("gated",), ("gated", "gate-constant")), -1),
+    ("5: the gap gate is better than a hard one", minus(("gated",), ("gated", "gate-hard")), -1),
+    ("5: the gap gate is better than persistence", minus(("gated",), ("gated", "gate-persistence")), -1),
+    (
+        "6: a frozen teacher is better than the step's start",
+        minus(("gated",), ("gated", "start")),
+        -1,
+    ),
+    ("6: a frozen teacher is better than an averaging one", minus(("gated",), ("gated", "ema")), -1),
+    ("7: GRPO catches up with twice the steps", minus(("grpo", "twice"), ("gated",)), -1),
+)
+"""The plan's claims: a difference of arms, and the step at which it is measured; -1 is the last."""
 
 
 def arms(study: Study) -> list[Arm]:
@@ -64,7 +103,6 @@ def curve(runs: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 def screen_table(study: Study) -> str:
     """Success of every arm over training, and at the end minus GRPO's of the same seeds."""
     base = {result["seed"]: result for result in study.arm("grpo")}
-    shown = (1, 2, 5, 10, 20)
     rows = []
     for arm in arms(study):
         runs = study.arm(*arm)
@@ -76,14 +114,73 @@ def screen_table(study: Study) -> str:
             [
                 label(arm),
                 str(len(runs)),
-                *(f"{means[step]:.1f}" for step in shown),
+                *(f"{means[step]:.1f}" for step in SHOWN),
                 percent(success(study.evals(*arm))),
                 f"{np.mean(gains):+.1f}" if gains else "",
                 f"{100 * np.mean(invalid):.0f}",
             ]
         )
-    head = ["term, teacher, skills", "seeds", *map(str, shown), "end", "minus GRPO", "invalid, %"]
+    head = ["term, teacher, skills", "seeds", *map(str, SHOWN), "end", "minus GRPO", "invalid, %"]
     return table(head, rows)
+
+
+def chosen(study: Study, terms: Sequence[str]) -> Arm:
+    """The arm of these terms that the plan's rule confirms, among those with a frozen or averaging teacher.
+
+    The best mean success at the end with right skills; of all within two points of it, the best at step 10.
+    """
+    curves = {
+        arm: curve(study.arm(*arm))
+        for arm in arms(study)
+        if arm[0] in terms and arm[1] in ("frozen", "ema") and arm[2:] in RIGHT
+    }
+    best = max(means[30] for means in curves.values())
+    return max((means[10], arm) for arm, means in curves.items() if means[30] >= best - 2)[1]
+
+
+# ---- the confirmation
+
+
+def rates_at(study: Study, arm: Arm, step: int) -> np.ndarray:
+    """Success of each seed (row) on each game (column) of the panel; step -1 is the last."""
+    samples = {run["panel"]["samples"] for run in study.arm(*arm)}
+    rows = [list(run["success"].items()) for run in study.arm(*arm)]
+    bits = [row[-1][1] if step < 0 else dict(row)[str(step)] for row in rows]
+    games = np.array([[bit == "1" for bit in row] for row in bits], float)
+    return games.reshape(len(games), -1, samples.pop()).mean(2) if len(games) else games
+
+
+def measured(study: Study, terms: Terms, step: int) -> Interval | None:
+    """The sum of sign * success of arms, with its interval; None before each arm has two seeds."""
+    played = [(sign, rates_at(study, arm, step)) for sign, arm in terms]
+    return two_way(played).interval if all(len(games) > 1 for _, games in played) else None
+
+
+def claims_table(study: Study) -> str:
+    """The plan's claims: the difference that decides each, and what it says."""
+    rows = []
+    for claim, terms, step in CLAIMS:
+        found = measured(study, terms, step)
+        value = "" if found is None else points(found)
+        rows.append([claim, value, verdict([] if found is None else [found])])
+    return table(["claim", "points", "verdict"], rows)
+
+
+def confirmed_table(study: Study) -> str:
+    """Success of every confirmed arm over training."""
+    rows = []
+    for arm in arms(study):
+        runs = study.arm(*arm)
+        means = curve(runs)
+        rows.append(
+            [
+                label(arm),
+                str(len(runs)),
+                *(f"{means[step]:.1f}" for step in SHOWN),
+                percent(success(study.evals(*arm))),
+            ]
+        )
+    return table(["arm", "seeds", *map(str, SHOWN), "end"], rows)
 
 
 def draw(study: Study, path: Path) -> None:
