@@ -140,7 +140,7 @@ def source_list(study: Study) -> str:
         "starting model, SHA-256": {result["model"][:16] for result in study.done},
         "machine": machines,
         "versions": versions,
-        "panel": {f"{study.panel.name} {study.panel.fingerprint[:16]}, {len(study.panel.tasks)} games"},
+        "panel": {f"{study.panel.name} {study.panel.fingerprint[:16]}, {len(study.panel.tasks)} tasks"},
         "seeds": {str(seed) for seed in {result["seed"] for result in study.done}},
         "time": {
             f"{sum(seconds) / 3600:.1f} hours of runs; a run took {min(seconds):.0f} to {max(seconds):.0f} s"

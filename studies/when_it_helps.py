@@ -1,4 +1,4 @@
-"""The report of `studies/when_it_helps*.toml`: tables and figure of docs/when_it_helps.md.
+"""The report of `when_it_helps.toml` and `smollm2.toml`: tables and figure of docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 
@@ -29,6 +29,7 @@ NAMES = {
     "plain-js": "plain Jensen-Shannon",
     "rlsd": "RLSD",
     "skill-sd": "Skill-SD",
+    "frozen": "SDAR, frozen teacher",
     "gated": "G",
     "plain": "U",
 }
@@ -135,7 +136,7 @@ def chosen(study: Study, terms: Sequence[str]) -> Arm:
         if arm[0] in terms and arm[1] in ("frozen", "ema") and arm[2:] in RIGHT
     }
     best = max(means[30] for means in curves.values())
-    return max((means[10], arm) for arm, means in curves.items() if means[30] >= best - 2)[1]
+    return max((means[10], arm) for arm, means in curves.items() if means[30] > best - 2 - 1e-9)[1]
 
 
 # ---- the confirmation
@@ -166,21 +167,22 @@ def claims_table(study: Study) -> str:
     return table(["claim", "points", "verdict"], rows)
 
 
-def confirmed_table(study: Study) -> str:
-    """Success of every confirmed arm over training."""
+def arms_table(study: Study, steps: Sequence[int]) -> str:
+    """Success of every arm after these steps and at the end, and what it has more than GRPO then."""
     rows = []
     for arm in arms(study):
-        runs = study.arm(*arm)
+        runs, gain = study.arm(*arm), measured(study, minus(arm, ("grpo",)), -1)
         means = curve(runs)
         rows.append(
             [
                 label(arm),
                 str(len(runs)),
-                *(f"{means[step]:.1f}" for step in SHOWN),
+                *(f"{means[step]:.1f}" for step in steps),
                 percent(success(study.evals(*arm))),
+                "" if gain is None or arm == ("grpo",) else points(gain),
             ]
         )
-    return table(["arm", "seeds", *map(str, SHOWN), "end"], rows)
+    return table(["arm", "seeds", *map(str, steps), "end", "minus GRPO"], rows)
 
 
 def draw(study: Study, path: Path) -> None:
@@ -197,19 +199,22 @@ def draw(study: Study, path: Path) -> None:
     save_figure(figure, path)
 
 
-def write_report(file: Path, page: Path) -> None:
-    """Rewrite the generated parts of `page` and its figure beside it."""
-    study = Study.read(file)
-    if not study.arm("grpo"):
-        raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
+def write_report(studies: Path, page: Path) -> None:
+    """Rewrite the generated parts of `page` and its figure beside it, from the studies in a directory."""
+    screen, english = (Study.read(studies / f"{name}.toml") for name in ("when_it_helps", "smollm2"))
+    for study in (screen, english):
+        if not study.arm("grpo"):
+            raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
     blocks = {
-        "status": status_table(study),
-        "source": source_list(study),
-        "screen": screen_table(study),
+        "status": status_table(screen),
+        "source": source_list(screen),
+        "screen": screen_table(screen),
+        "english": arms_table(english, (0, 6)),
+        "english-source": source_list(english),
     }
     write_atomic(page, fill(page.read_text(encoding="utf-8"), blocks))
-    draw(study, page.parent / "images" / "when-it-helps.png")
+    draw(screen, page.parent / "images" / "when-it-helps.png")
 
 
 if __name__ == "__main__":
-    write_report(ROOT / "studies" / "when_it_helps.toml", ROOT / "docs" / "when_it_helps.md")
+    write_report(ROOT / "studies", ROOT / "docs" / "when_it_helps.md")
