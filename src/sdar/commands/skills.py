@@ -88,6 +88,8 @@ def import_bank(source: str, target: str, flags: Layer, options: TableOptions) -
     bank.save(Path(target))
     for kind in sorted(set(kinds) - set(bank.kinds)):
         say(f"no skill for task kind '{kind}'")
+    if unnamed := published.unnamed_files(Path(source)):
+        say(f"left out, as {published.MAPPING} does not name them: {', '.join(unnamed)}")
     say(f"{len(bank.skills)} skills: {', '.join(skill.name for skill in bank.skills)}")
     say(f"use it with --skills.bank {target} --skills.retrieval {rule}")
     say(target)

@@ -44,6 +44,14 @@ def import_bank(source: Path, kinds: Collection[str] = ()) -> SkillBank:
     return SkillBank(source.stem, skills)
 
 
+def unnamed_files(source: Path) -> list[str]:
+    """The Markdown files beside a mapping that it does not name, so that nobody reads them."""
+    if not source.is_dir():
+        return []
+    named = set(_read_json(source / MAPPING)["skill_files"].values())
+    return sorted(file.name for file in source.glob("*.md") if file.name not in named)
+
+
 def _from_mapping(directory: Path, mapping: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, ...]:
     """One skill for each kind in the mapping; kinds may share a file."""
     targets, keywords = mapping["task_to_skill"], mapping.get("task_keywords", {})
@@ -140,4 +148,5 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path}: {why}") from error

@@ -51,6 +51,22 @@ def test_import_of_a_published_bank(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "save the skill bank to a new directory" in capsys.readouterr().err
 
 
+def test_an_import_says_which_files_the_mapping_does_not_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mapping = {"skill_files": {"general_skills": "g.md", "left": "l.md"}, "task_to_skill": {"left": "left"}}
+    (tmp_path / "skill_mapping.json").write_text(json.dumps(mapping))
+    for name in ("g.md", "l.md", "notes.md"):
+        (tmp_path / name).write_text("1. Look: once.\n")
+    words = ["skills", "import", str(tmp_path), str(tmp_path / "ours"), "--env", "search_qa"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "left out, as skill_mapping.json does not name them: notes.md" in said
+    (tmp_path / "l.md").unlink()
+    assert main([*words[:3], str(tmp_path / "other"), *words[4:]]) == 2
+    assert f"cannot read {tmp_path / 'l.md'}: No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("env", "rule"), [("webshop", "keyword-published"), ("search_qa", "by-source"), ("toy", "by-kind")]
 )
