@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.one_step import one_step
 from tests.tiny import tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -68,6 +69,17 @@ def test_the_result_is_a_plain_model_that_learned(base, model):
     stamp = (directory / "config.json").stat().st_mtime_ns
     assert warm_start(config) == directory
     assert (directory / "config.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("context", ["window", "transcript"])
+@pytest.mark.parametrize("env", ["alfworld", "search_qa", "webshop"])
+def test_it_takes_a_step_in_every_environment(base, env, context, tmp_path):
+    run, step = one_step(str(base), env, context, tmp_path / "runs")
+    assert step["mismatch/max"] < 1e-4, "engine and trainer agree"
+    assert step["rollout/tokens"] >= 12
+    assert step["teacher/gap_mean"] != 0, "the skills change what it would say"
+    exported = run.checkpoints / "step-000001" / "model"
+    assert load_tokenizer(exported).get_vocab() == load_tokenizer(base).get_vocab()
 
 
 def test_the_fingerprint_sees_weights_settings_and_skills(base):
