@@ -1,10 +1,14 @@
-"""The model that a user names: a run, one of its checkpoints, a directory, or a name on the hub. No torch."""
+"""The model that a user names: a run, one of its checkpoints, a directory, or a name on the hub. No torch.
+
+A name may also be that of a model in the data directory, such as smollm2.
+"""
 
 import re
 from pathlib import Path
 
 from sdar.errors import CheckpointError, suggest
 from sdar.runs.checkpoints import check_whole, complete, step_of
+from sdar.runs.paths import data_dir
 from sdar.runs.rundir import RunDir, find_run
 from sdar.settings.config import Layer, read_toml
 
@@ -14,11 +18,13 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
     """Settings, model directory and (without its ending) place for results of what the user names."""
-    path = Path(target)
+    path, brought = Path(target), data_dir() / target
+    if not path.exists() and not (out / target).exists() and (brought / "config.json").is_file():
+        path = brought
     if (path / "model").is_dir() and path.parent.name == "checkpoints":
         run, checkpoint = RunDir.open(path.parent.parent), path
     elif (path / "config.json").is_file() and not (path / "meta.json").is_file():
-        return Layer(target, {"model": {"path": target}}), path, out / "eval" / path.name
+        return Layer(target, {"model": {"path": str(path)}}), path, out / "eval" / path.name
     elif HUB_NAME.fullmatch(target) and not path.parent.is_dir() and not (out / target).exists():
         return Layer(target, {"model": {"path": target}}), path, out / "eval" / target.replace("/", "-")
     else:

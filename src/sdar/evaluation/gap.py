@@ -97,17 +97,22 @@ def warning(right: Gaps, junk: Gaps) -> str:
     """What is wrong with a teacher that has nothing to teach; empty when it has.
 
     Chance is not the measure: answers differ in length and in rare words, and any text moves those. So the
-    right skills are compared with unrelated text, task by task.
+    right skills are compared with unrelated text, task by task; nor is it enough to be less wrong than that.
     """
     told, idle = (gaps.aucs(Answer.MISTAKE) for gaps in (right, junk))
     more = _mean(
         [told[task] - idle[task] for task in told], "no task has a mistake beside the expert's answer"
     )
-    if more.low > 0:
+    found, advice = right.auc(Answer.MISTAKE).value, "Start from demonstrations first"
+    if more.low > 0 and found > 0.5:
         return ""
+    than = f"AUC {found:.2f} against {junk.auc(Answer.MISTAKE).value:.2f}, {_two_digits(more)} more"
+    why = (
+        f"the right skills tell an expert's answers from mistakes no better than unrelated text does ({than})"
+        if more.low <= 0
+        else f"with the right skills it likes an expert's answers no better than mistakes (AUC {found:.2f})"
+    )
     return (
-        "this teacher has nothing to teach: the right skills tell an expert's answers from mistakes no "
-        f"better than unrelated text does (AUC {right.auc(Answer.MISTAKE).value:.2f} against "
-        f"{junk.auc(Answer.MISTAKE).value:.2f}, {_two_digits(more)} more). Start from demonstrations first "
-        "(sdar warm-start --warm_start.from MODEL), or take a larger model"
+        f"this teacher has nothing to teach: {why}. {advice} (sdar warm-start --warm_start.from MODEL), "
+        "or take a larger model"
     )

@@ -11,6 +11,7 @@ from tests.tiny import tiny_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sdar.build.checks import check
+from sdar.build.find import find_model as find_target
 from sdar.build.skills import skill_context
 from sdar.build.warm_start import PretrainedStart, warm_start
 from sdar.cli import main
@@ -133,6 +134,9 @@ def test_texts_of_a_run_are_learned_before_another(base, tmp_path, capsys):
 
 def test_a_name_in_the_data_directory_is_a_model(base):
     assert find_model("little") == str(base)
+    settings, model, place = find_target("little", None, base.parent / "runs")
+    assert (model, place.name) == (base, "little")
+    assert settings.values == {"model": {"path": str(base)}}
     with pytest.raises(ConfigError, match="there is no model at smollm2: sdar data download smollm2"):
         find_model("smollm2")
     with pytest.raises(ConfigError, match="there is no model at litle: no such directory"):

@@ -45,6 +45,11 @@ def test_a_teacher_without_anything_to_teach_is_warned_of() -> None:
     assert not warning(knows, idle)
     assert "AUC 0.50 against 0.50, 0.00 [0.00, 0.00] more" in warning(idle, idle)
     assert "nothing to teach" in warning(knows, knows), "any text would do"
+    wrong, worse = (
+        gaps(*((task, answer, -good + place * (answer is Answer.MISTAKE)) for task, answer, good in rows))
+        for place in (0.0, 1.0)
+    )
+    assert "nothing to teach" in warning(wrong, worse), "likes mistakes more than the expert"
 
 
 def test_the_sheet_has_a_row_for_each_kind_of_skills() -> None:
