@@ -27,10 +27,14 @@ def main(runs: list[str]) -> None:
         sys.exit(__doc__)
     library = Library([RunDir.open(Path(run)) for run in runs])
     library.read()
-    rows = [row for row in library.indexes[0].rows if row["success"] and row["place"] is not None]
+    key, index = next(iter(library.indexes.items()))
+    kept = [row for row in index.rows if row["part"] == "training" and row["place"] is not None]
+    rows = [row for row in kept if row["success"]]
+    if not rows:
+        sys.exit(f"{runs[0]} kept no solved episode")
     with ViewServer(library) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        take(f"{server.url}#/episodes/0/{rows[-1]['step']}/{rows[-1]['place']}")
+        take(f"{server.url}#/episodes/{key}/training/{rows[-1]['step']}/{rows[-1]['place']}")
         server.shutdown()
 
 
