@@ -9,6 +9,7 @@ Where there is no NVIDIA GPU, torch comes as its CPU build: the usual one for Li
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,7 @@ JOBS = (
     "sdar train examples/my_env.toml --plugins examples/my_env.py --name short --train.steps 1 "
     "--rollout.tasks-per-step 2 --rollout.group-size 2 --warm-start.steps 2 --trackers",
     "sdar eval latest --samples 2 --plugins examples/my_env.py",
+    "python -m sdar.examples.gym_agent",
 )
 """What a user of the wheel can do in an empty directory."""
 
@@ -126,7 +128,8 @@ def wheel(python: Path) -> int:
         env |= {"OMP_NUM_THREADS": "1", "SDAR_DATA": str(place / "data")}
         for job in JOBS:
             print(f"$ {job}", flush=True)
-            words = [str(fresh / "bin" / "sdar"), *job.split()[1:]]
+            program, *words = shlex.split(job)
+            words = [str(fresh / "bin" / program), *words]
             done = subprocess.run(words, cwd=desk, env=env, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 print(f"{done.stdout}{done.stderr}failed: {job}", file=sys.stderr)

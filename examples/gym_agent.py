@@ -8,9 +8,7 @@ import random
 
 import gymnasium
 
-import sdar.envs.gym  # noqa: F401 - an installation from a wheel knows the ids without this line
-
-env = gymnasium.make("sdar/ALFWorld-v0", max_turns=20)
+env = gymnasium.make("sdar.envs.gym:sdar/ALFWorld-v0", max_turns=20)
 observation, info = env.reset(seed=0)
 print(info["goal"])
 done = cut = False

@@ -113,7 +113,7 @@ def test_train_stop_resume_and_evaluate(
     assert (skilled["samples"], skilled["panel"], set(skilled["pass_at_k"])) == (2, "held_out", {"1", "2"})
     assert skilled["versions"]["python"]
     assert skilled["settings"]["env"]["name"] == "toy"
-    assert "the data do not tell step-000003" in out
+    assert "the data do not tell tiny step 3" in out
     assert re.search(r"^walker +100.0 \[51.0, 100.0\]", out, re.MULTILINE)
     assert main(["eval", "walker", "--env", "toy", "--with-skills", "all"]) == 2
     assert "the expert 'walker' reads no prompt" in capsys.readouterr().err

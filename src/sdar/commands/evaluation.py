@@ -104,7 +104,7 @@ def evaluate(words: list[str], options: EvalOptions, flags: Layer) -> int:
         student_skills(config, rule)
     results = player.play(config, rules)
     if IS_MAIN:
-        sheets, lines = tables(config, player.place.name, results)
+        sheets, lines = tables(config, player.name, results)
         source = {"model": player.model, "player": player.name, "settings": to_table(config)}
         lines += [str(save(result, player.place, source)) for result in results]
         show(sheets, options.format, lines)

@@ -1,9 +1,9 @@
 """Our environments as Gymnasium environments, for others' agents; needs the extra `gym`. No torch.
 
-    gymnasium.make("sdar/ALFWorld-v0", split="eval_out_of_distribution", data=DIRECTORY)
+    gymnasium.make("sdar.envs.gym:sdar/ALFWorld-v0", split="eval_out_of_distribution", data=DIRECTORY)
 
-The ids are known wherever sdar is installed with its entry points; `import sdar.envs.gym` makes them known
-too. Keyword arguments but `split` are settings of the environment, as `--env.*`.
+The part before the colon is the module that Gymnasium imports, which makes the ids known. Keyword arguments
+but `split` are settings of the environment, as `--env.*`.
 """
 
 from typing import Any
