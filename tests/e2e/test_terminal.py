@@ -36,7 +36,8 @@ def in_terminal(words: list[str], columns: int, cwd: Path) -> list[str]:
             shown += part
     os.close(ours)
     assert process.returncode == 0, shown.decode()
-    return COLOURS.sub("", shown.decode()).replace("\r", "").splitlines()
+    lines = COLOURS.sub("", shown.decode()).replace("\r\n", "\n").split("\n")
+    return [line.rstrip("\r").rpartition("\r")[2] for line in lines]  # progress is drawn over itself
 
 
 @pytest.mark.parametrize("columns", [80, 100])
