@@ -5,8 +5,9 @@ a *group* is several trajectories of one task. Tokens are kept exactly as they w
 """
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from numbers import Real
 from typing import Any
@@ -19,6 +20,17 @@ def is_number(value: object) -> bool:
     [True, True, False, False, False, False]
     """
     return isinstance(value, Real) and math.isfinite(value)
+
+
+def compact(record: object, kind: str, *fields: str) -> None:
+    """Keep these fields of a frozen record, which were given as any sequence, as arrays of a `kind`.
+
+    "i" are tokens, of 4 bytes each where a tuple takes 40, and "d" log-probs. Records travel between ranks
+    and are held for a whole step.
+    """
+    for name in fields:
+        if not isinstance(given := getattr(record, name), array):
+            object.__setattr__(record, name, array(kind, given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +107,15 @@ class Completion:
     A completion that ended by itself (`STOP`) includes its end-of-turn token.
     """
 
-    tokens: tuple[int, ...]
-    logps: tuple[float, ...]
+    tokens: Sequence[int]
+    logps: Sequence[float]
     stop_reason: StopReason
     hidden: int = 0
-    """Tokens that an endpoint counted and did not show; then `tokens` is empty."""
+    """Tokens that are counted and not here, as an endpoint does not show them; then `tokens` is empty."""
+
+    def __post_init__(self) -> None:
+        compact(self, "i", "tokens")
+        compact(self, "d", "logps")
 
     @property
     def num_tokens(self) -> int:
@@ -143,7 +159,7 @@ class Turn:
 
     observation: Observation
     messages: tuple[Message, ...]
-    prompt: tuple[int, ...]
+    prompt: Sequence[int]
     completion: Completion
     text: str
     action: str
@@ -152,6 +168,9 @@ class Turn:
     metrics: Mapping[str, float] = field(default_factory=dict)
     shown: str = ""
     """What the player was shown at the head of the first user message, such as skills."""
+
+    def __post_init__(self) -> None:
+        compact(self, "i", "prompt")
 
     @property
     def plain(self) -> tuple[Message, ...]:
@@ -185,6 +204,19 @@ class Trajectory:
     """Texts that a stage after the rollout has added, for teacher views to use."""
     problem: str = field(default="", compare=False)
     """Of an overlong episode, what does not fit, in words."""
+    rank: int = field(default=0, compare=False)
+    """The process that played it."""
+
+    def without_tokens(self) -> "Trajectory":
+        """What other ranks need to know of it: tokens are counted, their log-probs stay."""
+        return replace(
+            self,
+            turns=tuple(
+                replace(turn, prompt=(), completion=replace(done, tokens=(), hidden=done.num_tokens))
+                for turn in self.turns
+                for done in (turn.completion,)
+            ),
+        )
 
     @property
     def skilled(self) -> bool:

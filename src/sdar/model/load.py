@@ -134,6 +134,12 @@ class StoredWeights(Mapping[str, torch.Tensor]):
             tensor: torch.Tensor = opened.get_tensor(name)
         return tensor
 
+    def rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Some rows of a tensor; no others are read."""
+        with safe_open(self._files[name], "pt") as opened:
+            rows: torch.Tensor = opened.get_slice(name)[start:stop]
+        return rows
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 

@@ -3,6 +3,7 @@
 Letters in tensor names: N packed tokens, M scored tokens, D hidden width, V vocabulary.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class Packed:
         >>> pack.tokens.tolist(), pack.seqlens, pack.select.tolist(), pack.targets.tolist()
         ([5, 6, 9], (2, 1), [0, 1, 2], [6, 7, 4])
         """
-        given = [(tuple(sequence), np.asarray(scored)) for sequence, scored in sequences if len(scored)]
+        given = [(array("i", sequence), np.asarray(scored)) for sequence, scored in sequences if len(scored)]
         if any(scored[0] < 1 for _, scored in given):
             raise ValueError("the first token of a sequence has no prediction to score")
         kept = [sequence[: scored[-1]] for sequence, scored in given]

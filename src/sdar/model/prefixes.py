@@ -5,14 +5,17 @@ segment, so a sequence is a path from a segment without parent on. A token's hid
 before it alone: where two sequences are equal up to a token, so are its hidden states.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeAlias
 
 import numpy as np
 
 Ints = np.ndarray
+Tokens: TypeAlias = "array[int]"
 
 MIN_SHARED = 16
 """Tokens from which on a beginning that sequences share becomes a segment; for less the seam costs more."""
@@ -47,7 +50,7 @@ def apart(sequences: Sequence[Sequence[int]]) -> tuple[Tree, list[Ints]]:
     return tree, [tree.add(sequence, 0, -1) for sequence in sequences]
 
 
-def shared(sequences: Sequence[tuple[int, ...]]) -> tuple[Tree, list[Ints]]:
+def shared(sequences: Sequence[Tokens]) -> tuple[Tree, list[Ints]]:
     """Like `apart`, but what sequences begin with alike is there once, where it is long enough.
 
     >>> tree, places = shared([(*range(20), 7), (5, 6), (*range(20), 8, 9)])

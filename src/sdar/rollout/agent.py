@@ -121,7 +121,7 @@ class Dialogue:
             Turn(
                 observation=self._now,
                 messages=self.messages,
-                prompt=tuple(prompt),
+                prompt=prompt,
                 completion=completion,
                 text=text,
                 action=step.action,

@@ -86,29 +86,41 @@ def unshare(shares: Sequence[Sequence[T]]) -> list[T]:
     return [part[i] for i in range(longest) for part in shares if i < len(part)]
 
 
-def work_out(items: Sequence[S], work: Callable[[S], T], ranks: Ranks | None) -> list[T]:
-    """What `work` makes of each item, in order; each item is worked on by one rank, see `share` (collective).
+def work_out(
+    items: Sequence[S], work: Callable[[S], T], ranks: Ranks | None, owners: Sequence[int]
+) -> list[T]:
+    """What `work` makes of each item, in order; the rank that `owners` names works on it (collective).
 
     An `SdarError` of one rank is raised on all of them.
     """
     if ranks is None:
         return [work(item) for item in items]
-    return work_together(items, lambda mine: [work(item) for item in mine], ranks)
+    return work_together(items, lambda mine: [work(item) for item in mine], ranks, owners)
 
 
-def work_together(items: Sequence[S], work: Callable[[Sequence[S]], Sequence[T]], ranks: Ranks) -> list[T]:
-    """What `work` makes of all items, each rank's share at once; else like `work_out` (collective)."""
+def work_together(
+    items: Sequence[S],
+    work: Callable[[Sequence[S]], Sequence[T]],
+    ranks: Ranks,
+    owners: Sequence[int] | None = None,
+) -> list[T]:
+    """What `work` makes of all items, those of each rank at once; else like `work_out` (collective).
+
+    Without `owners` ranks take turns.
+    """
+    owners = [number % ranks.size for number in range(len(items))] if owners is None else owners
     done: Sequence[T] = ()
     refused: SdarError | None = None
     try:
-        done = work(share(items, ranks.rank, ranks.size))
+        done = work([item for item, owner in zip(items, owners, strict=True) if owner == ranks.rank])
     except SdarError as error:
         refused = error
     shares = ranks.gather((done, refused))
     for _, error_of_one in shares:
         if error_of_one is not None:
             raise error_of_one
-    return unshare([part for part, _ in shares])
+    left = [iter(part) for part, _ in shares]
+    return [next(left[owner]) for owner in owners]
 
 
 def grouped(trajectories: Sequence[Trajectory], group_size: int) -> list[Group]:

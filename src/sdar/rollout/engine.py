@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Bucket: TypeAlias = "Sequence[tuple[str, Tensor]]"
-"""Some weights: (name in the checkpoint, whole tensor). Tied names stand side by side, with one tensor."""
+"""Some weights: (name in the checkpoint, tensor). One that is larger than a bucket comes in parts, which are
+runs of its rows in order. Tied names stand side by side, with one tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)

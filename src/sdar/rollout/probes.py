@@ -60,7 +60,7 @@ class Prober:
             student, *teachers = [
                 prompt_before(Place(trajectory, number, note), self.chat) for note in ("", *notes)
             ]
-            answers = {Answer.EXPERT: turn.completion.tokens}
+            answers = {Answer.EXPERT: tuple(turn.completion.tokens)}
             for name, tokens in others[number].items():
                 if tokens not in answers.values():
                     answers[name] = tokens

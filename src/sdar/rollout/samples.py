@@ -3,14 +3,13 @@
 Only the teachers' prompts are tokenised here: a body is made of the tokens of the episode, as they were.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from operator import itemgetter
-from typing import Any
-
-import numpy as np
+from typing import Any, cast
 
 from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
@@ -19,7 +18,7 @@ from sdar.rollout.settings import Overflow
 from sdar.rollout.views import TeacherContext, Views, views
 from sdar.skills.context import prepend
 from sdar.text.spans import token_spans
-from sdar.types import ContextMode, Group, Message, Place, Trajectory, Turn
+from sdar.types import ContextMode, Extra, Group, Message, Place, Trajectory, Turn, compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +28,21 @@ class Sample:
     Raises `DataError` when the parts do not match.
     """
 
-    prompt: tuple[int, ...]
-    body: tuple[int, ...]
+    prompt: Sequence[int]
+    body: Sequence[int]
     policy: tuple[bool, ...]
     """Over `body`: the policy chose this token."""
-    logps: tuple[float, ...]
+    logps: Sequence[float]
     """Log-probs as sampled."""
-    turns: tuple[int, ...]
+    turns: Sequence[int]
     """The turn, counted from 0, of which each policy token is a part."""
     trajectory: int
     """Index into the batch's trajectories."""
-    teacher_prompt: tuple[int, ...] = ()
+    teacher_prompt: Sequence[int] = ()
     """In front of the same body for the teacher; empty without a teacher."""
-    more_prompts: tuple[tuple[int, ...], ...] = ()
+    more_prompts: tuple[Sequence[int], ...] = ()
     """The same for each further teacher view."""
-    spans: tuple[int, ...] = ()
+    spans: Sequence[int] = ()
     """Over the policy tokens: what each is a part of, see `sdar.text.spans.Span`."""
     extra: bool = False
     """Whether it stands beside the samples of the episodes; then `trajectory` is the first of its group."""
@@ -53,6 +52,9 @@ class Sample:
     """The advantage of an extra sample; None: no policy gradient."""
 
     def __post_init__(self) -> None:
+        compact(self, "i", "prompt", "body", "turns", "teacher_prompt", "spans")
+        compact(self, "d", "logps")
+        object.__setattr__(self, "more_prompts", tuple(array("i", prompt) for prompt in self.more_prompts))
         if len(self.policy) != len(self.body):
             raise DataError(f"a sample has {len(self.body)} body tokens and {len(self.policy)} policy marks")
         if not sum(self.policy) == len(self.logps) == len(self.turns):
@@ -72,10 +74,10 @@ class Sample:
     ) -> "Sample":
         """One answer behind its prompt, all of it the policy's; without `logps` nobody sampled it."""
         return cls(
-            prompt=tuple(prompt),
-            body=tuple(answer),
+            prompt=prompt,
+            body=answer,
             policy=(True,) * len(answer),
-            logps=tuple(logps) or (0.0,) * len(answer),
+            logps=logps or (0.0,) * len(answer),
             turns=(turn,) * len(answer),
             **{"trajectory": 0, **more},
         )
@@ -90,9 +92,13 @@ class Sample:
         """Tokens of prompt and body."""
         return len(self.prompt) + len(self.body)
 
-    def prompt_of(self, view: int | None) -> tuple[int, ...]:
+    def prompt_of(self, view: int | None) -> Sequence[int]:
         """The prompt of a teacher view, empty without that teacher; None is the student's."""
         return self.prompt if view is None else (self.teacher_prompt, *self.more_prompts)[view]
+
+    def sequence(self, view: int | None = None) -> "array[int]":
+        """The prompt of a view and the body."""
+        return array("i", self.prompt_of(view)) + cast("array[int]", self.body)
 
 
 @dataclass(slots=True)
@@ -144,8 +150,8 @@ def build_samples(
 ) -> tuple[list[Sample], SampleReport]:
     """The samples of all trajectories, in order: one a turn in window mode, one an episode in a transcript.
 
-    The extra samples of all groups follow them. With `ranks` each writes what its share of the episodes
-    needs, which are those that it played where none was left out, and all get all (collective).
+    The extra samples of all groups follow them. With `ranks` each builds those of the episodes that it
+    played, of which alone it needs the tokens, and all get all, as arrays (collective).
 
     With a `teacher`, each of its views makes a prompt of the student's messages and its note. One that is
     over the view's budget or leaves the body no room in `context_length` raises `ContextOverflow`, or with
@@ -153,60 +159,51 @@ def build_samples(
     """
     episodes = [(group, trajectory) for group in groups for trajectory in group.trajectories]
 
-    def write(index: int) -> _Written:
+    def build(index: int) -> _Built:
         group, trajectory = episodes[index]
         scribe = _Scribe(teacher, chat, context_length, overflow) if teacher else None
-        written = _Written(scribe.reports if scribe else ())
+        built = _Built(scribe.reports if scribe else ())
         context = teacher.context(group, trajectory) if teacher else None
         for sample, messages, turn in _plain(trajectory, index):
+            spans = _spans(sample, chat) if with_spans else ()
+            prompts: list[Sequence[int]] = [()]
             if scribe and context:
                 prompts, shown = scribe.teach(sample, messages, replace(context, turn=turn))
-                written.prompts.append([np.array(prompt, np.int32) for prompt in prompts])
-                written.skills |= dict.fromkeys(shown)
-            written.spans.append(_spans(sample, chat) if with_spans else ())
-        return written
+                built.skills |= dict.fromkeys(shown)
+            taught = replace(sample, teacher_prompt=prompts[0], more_prompts=tuple(prompts[1:]), spans=spans)
+            built.samples.append(taught)
+        return built
 
-    every = work_out(range(len(episodes)), write, ranks)
-    samples = [
-        sample
-        for index, ((_, trajectory), written) in enumerate(zip(episodes, every, strict=True))
-        for sample in written.added_to([sample for sample, _, _ in _plain(trajectory, index)])
-    ]
-    wanted = _extras(groups, chat, len(teacher.names) if teacher else 1)
-    extras = [sample for sample in wanted if _has_room(sample, context_length, overflow)]
-    if with_spans:
-        extras = [replace(sample, spans=_spans(sample, chat)) for sample in extras]
+    def build_extra(place: tuple[Extra, int]) -> Sample | None:
+        sample = _extra(*place, chat, len(teacher.names) if teacher else 1)
+        if not _has_room(sample, context_length, overflow):
+            return None
+        return replace(sample, spans=_spans(sample, chat)) if with_spans else sample
+
+    every = work_out(range(len(episodes)), build, ranks, [trajectory.rank for _, trajectory in episodes])
+    wanted = list(_extras(groups))
+    extras: list[Sample | None] = []
+    if wanted:
+        extras = work_out(wanted, build_extra, ranks, [extra.at.trajectory.rank for extra, _ in wanted])
+    kept = [sample for sample in extras if sample is not None]
     report = SampleReport(
         kinds=tuple(trajectory.task.kind for _, trajectory in episodes),
-        skills=tuple(tuple(written.skills) for written in every),
-        views=_summed([written.reports for written in every], teacher.names if teacher else ()),
-        extras=len(extras),
-        extras_overflow=len(wanted) - len(extras),
+        skills=tuple(tuple(built.skills) for built in every),
+        views=_summed([built.reports for built in every], teacher.names if teacher else ()),
+        extras=len(kept),
+        extras_overflow=len(wanted) - len(kept),
     )
-    return samples + extras, report
+    return [sample for built in every for sample in built.samples] + kept, report
 
 
 @dataclass(slots=True)
-class _Written:
-    """What a rank wrote for the samples of an episode."""
+class _Built:
+    """What a rank built of an episode."""
 
     reports: tuple[ViewReport, ...]
-    prompts: list[list[np.ndarray]] = field(default_factory=list)
-    """Tokens of the prompt of each view, of each sample; nothing without a teacher."""
-    spans: list[tuple[int, ...]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     skills: dict[str, None] = field(default_factory=dict)
-    """Names of the skills in the prompts, in the order in which they were seen."""
-
-    def added_to(self, samples: Sequence[Sample]) -> Iterator[Sample]:
-        """The samples with what was written for them."""
-        for number, sample in enumerate(samples):
-            prompts = [tuple(p.tolist()) for p in self.prompts[number]] if self.prompts else [()]
-            yield replace(
-                sample,
-                teacher_prompt=prompts[0],
-                more_prompts=tuple(prompts[1:]),
-                spans=self.spans[number],
-            )
+    """Names of the skills in the teachers' prompts, in the order in which they were seen."""
 
 
 def _summed(reports: Sequence[Sequence[ViewReport]], names: Sequence[str]) -> tuple[ViewReport, ...]:
@@ -222,26 +219,28 @@ def _summed(reports: Sequence[Sequence[ViewReport]], names: Sequence[str]) -> tu
     )
 
 
-def _extras(groups: Sequence[Group], chat: Chat, views: int) -> list[Sample]:
-    """The extra samples of all groups; only the first teacher reads them."""
-    found, first = [], 0
+def _extras(groups: Sequence[Group]) -> Iterator[tuple[Extra, int]]:
+    """All extras, each with the first episode of its group."""
+    first = 0
     for group in groups:
-        for extra in group.extras:
-            sample = Sample.of_answer(
-                prompt_before(extra.at, chat),
-                extra.answer.tokens,
-                extra.answer.logps,
-                extra.at.turn,
-                trajectory=first,
-                teacher_prompt=prompt_before(extra.teacher, chat) if extra.teacher else (),
-                more_prompts=((),) * (views - 1),
-                extra=True,
-                weight=extra.weight,
-                adv=extra.adv,
-            )
-            found.append(sample)
+        yield from ((extra, first) for extra in group.extras)
         first += len(group.trajectories)
-    return found
+
+
+def _extra(extra: Extra, first: int, chat: Chat, views: int) -> Sample:
+    """The sample of an extra; only the first of the teachers reads it."""
+    return Sample.of_answer(
+        prompt_before(extra.at, chat),
+        extra.answer.tokens,
+        extra.answer.logps,
+        extra.at.turn,
+        trajectory=first,
+        teacher_prompt=prompt_before(extra.teacher, chat) if extra.teacher else (),
+        more_prompts=((),) * (views - 1),
+        extra=True,
+        weight=extra.weight,
+        adv=extra.adv,
+    )
 
 
 def prompt_before(place: Place, chat: Chat) -> tuple[int, ...]:
@@ -285,24 +284,24 @@ class _Scribe:
 
     def teach(
         self, sample: Sample, messages: tuple[Message, ...], context: TeacherContext
-    ) -> tuple[list[tuple[int, ...]], list[str]]:
+    ) -> tuple[list[Sequence[int]], list[str]]:
         """The sample's prompt for each view, and the names of the skills in them."""
-        prompts: list[tuple[int, ...]] = []
+        prompts: list[Sequence[int]] = []
         skills: list[str] = []
         for number, report in enumerate(self.reports):
             note = views[report.name].write(context)
-            prompt = tuple(self._chat.render(prepend(messages, note.text))) if note else ()
+            prompt = array("i", self._chat.render(prepend(messages, note.text)) if note else ())
             if note is None:
                 report.absent += 1
             elif self._fits(prompt, sample, self._teacher.budget(number), context):
                 skills += note.skills
             else:
-                report.overflow, prompt = report.overflow + 1, ()
+                report.overflow, prompt = report.overflow + 1, array("i")
             report.prompt_tokens += len(prompt)
             prompts.append(prompt)
         return prompts, skills
 
-    def _fits(self, prompt: tuple[int, ...], sample: Sample, budget: int, context: TeacherContext) -> bool:
+    def _fits(self, prompt: Sequence[int], sample: Sample, budget: int, context: TeacherContext) -> bool:
         """Whether budget and context hold the prompt; `ContextOverflow` where it may not be dropped."""
         if prompt[-1] != sample.prompt[-1]:
             raise DataError(
@@ -331,7 +330,7 @@ def _plain(trajectory: Trajectory, index: int) -> Iterator[tuple[Sample, tuple[M
         yield _sample(first.prompt, trajectory.turns, 0, index), first.messages, None
 
 
-def _sample(prompt: tuple[int, ...], turns: Sequence[Turn], first: int, index: int) -> Sample:
+def _sample(prompt: Sequence[int], turns: Sequence[Turn], first: int, index: int) -> Sample:
     """`prompt`, then the completions of `turns`, from turn `first` on, with what was put in between them."""
     body: list[int] = []
     policy: list[bool] = []
@@ -343,4 +342,4 @@ def _sample(prompt: tuple[int, ...], turns: Sequence[Turn], first: int, index: i
         policy += [False] * len(added) + [True] * len(turn.completion.tokens)
         logps += turn.completion.logps
         numbers += [number] * len(turn.completion.logps)
-    return Sample(prompt, tuple(body), tuple(policy), tuple(logps), tuple(numbers), index)
+    return Sample(prompt, body, tuple(policy), logps, numbers, index)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdar.model.logprobs import TokenScores, Top
 from sdar.model.policy import Packed
-from sdar.model.prefixes import MIN_SHARED, common_prefix
+from sdar.model.prefixes import MIN_SHARED, Tokens, common_prefix
 from sdar.objectives.base import NO_TOKENS, LossInputs, StepInputs, Stream
 from sdar.ops.reduce import Denominators
 from sdar.rollout.samples import Sample
@@ -119,9 +119,9 @@ class Batch:
         """Rows that have the teacher of that view."""
         return [row for row, sample in enumerate(self.samples) if sample.prompt_of(view)]
 
-    def sequences(self, view: int | None = None) -> list[tuple[int, ...]]:
+    def sequences(self, view: int | None = None) -> list[Tokens]:
         """The tokens of each sample behind the prompt of a teacher view; None is the student's."""
-        return [sample.prompt_of(view) + sample.body for sample in self.samples]
+        return [sample.sequence(view) for sample in self.samples]
 
     def columns(self, rows: Sequence[int]) -> Tensor:
         """Indices into a stream of the policy tokens of `rows`, in that order."""
@@ -152,9 +152,8 @@ def pack(samples: Sequence[Sample], device: torch.device, view: int | None = Non
     """
     sequences = []
     for sample in samples:
-        prompt = sample.prompt_of(view)
-        scored = [i for i, chosen in enumerate(sample.policy, len(prompt)) if chosen]
-        sequences.append((prompt + sample.body, scored))
+        scored = [i for i, chosen in enumerate(sample.policy, len(sample.prompt_of(view))) if chosen]
+        sequences.append((sample.sequence(view), scored))
     return Packed.from_sequences(sequences, share=True).to(device)
 
 
@@ -287,7 +286,7 @@ def micro_batches_of(rows: Sequence[int], size: int, ranks: int) -> list[list[in
 
 def micro_batches(
     rows: Sequence[int],
-    sequences: Sequence[tuple[int, ...]],
+    sequences: Sequence[Tokens],
     budget: int,
     ranks: int,
     *,

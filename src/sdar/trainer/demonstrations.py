@@ -56,7 +56,7 @@ class Demonstrations:
         """SHA-256 of what the first demonstrations show, token by token: at most `SHOWN` stand for all."""
         digest = hashlib.sha256()
         for sample in islice(self.samples(chat, tokenizer), min(count, SHOWN)):
-            digest.update(repr((sample.prompt, sample.body, sample.policy)).encode())
+            digest.update(repr((*map(tuple, (sample.prompt, sample.body, sample.policy)),)).encode())
         return digest.hexdigest()
 
     def content(self, number: int) -> Content | None:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Shard
 
 from sdar.errors import ConfigError, SdarError, StorageError
 from sdar.model.memory import keep_freed_memory
@@ -153,6 +153,26 @@ def full(tensor: Tensor) -> Tensor:
     if tensor.device.type != device:  # its shards wait in the host's memory
         tensor = with_local(tensor, tensor.to_local().to(device))
     return tensor.full_tensor()
+
+
+def full_rows(tensor: Tensor, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+    """Some rows of a tensor that is sharded by rows, in `dtype` (collective); no rank holds more of it."""
+    if not isinstance(tensor, DTensor):
+        return tensor[start:stop].to(dtype)
+    by_rows = tensor.placements.index(Shard(0))
+    group, holder = tensor.device_mesh.get_group(by_rows), tensor.device_mesh.get_local_rank(by_rows)
+    local, ranks = tensor.to_local(), tensor.device_mesh.size(by_rows)
+    height = -(-len(tensor) // ranks)
+    if ranks == 1:
+        return local[start:stop].to(tensor.device_mesh.device_type, dtype)
+    out = local.new_empty(stop - start, *tensor.shape[1:], dtype=dtype, device=tensor.device_mesh.device_type)
+    for rank in range(start // height, -(-stop // height)):
+        first, end = max(start, rank * height), min(stop, (rank + 1) * height)
+        part = out[first - start : end - start]
+        if rank == holder:
+            part.copy_(local[first - rank * height : end - rank * height])
+        dist.broadcast(part, group=group, group_src=rank)
+    return out
 
 
 def with_local(tensor: DTensor, local: Tensor) -> DTensor:

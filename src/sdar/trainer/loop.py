@@ -8,7 +8,7 @@ observed with each skill are the whole state.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import count
 from typing import Protocol
@@ -22,7 +22,7 @@ from sdar.model.chat import Chat
 from sdar.model.policy import Policy
 from sdar.objectives.advantages import AdvantageConfig, advantages
 from sdar.objectives.base import Stream
-from sdar.rollout.attempts import all_attempts, grouped, share, unshare
+from sdar.rollout.attempts import all_attempts, grouped, share, unshare, work_out
 from sdar.rollout.collector import Collector
 from sdar.rollout.engine import Engine
 from sdar.rollout.kept import of_groups
@@ -170,8 +170,12 @@ class Trainer:
         batch = batch.own()
         learned = learned.about(batch)
         seen = self._skills_seen(episodes, report)
+        kept = of_groups(groups, self.config.record)
+        owners = [episodes[place].rank for place in kept]
+        told = work_out(kept, episodes.__getitem__, learner.world, owners)
+        for place, whole in zip(kept, told, strict=True):
+            episodes[place] = whole
         if learner.world.is_main:
-            kept = of_groups(groups, self.config.record)
             self.run.write_episodes(step, episodes, seen, episode_gaps(batch, learned, len(episodes)), kept)
             notes = take_notes(kept, episodes, batch, learned, seen, self.chat, self._further)
             self.run.write_trajectories(step, [episodes[i] for i in kept], notes)
@@ -211,7 +215,10 @@ class Trainer:
         )
 
     def _play(self, step: int, chosen: Sequence[int]) -> list[Group]:
-        """The groups of these tasks in their order; every rank plays its share of them and gets all."""
+        """The groups of these tasks in their order; every rank plays its share of them and hears of all.
+
+        The tokens of an episode stay on the rank that played it, unless a stage may want them.
+        """
         world, rollout = self.learner.world, self.collector.config
         attempts = all_attempts([self.tasks[i] for i in chosen], rollout.group_size)
         mine = share(attempts, world.rank, world.size)
@@ -219,8 +226,14 @@ class Trainer:
         def show(done: int, total: int, successes: int) -> None:
             self.progress.phase("rollout", done, total, successes)
 
-        shares = world.gather(self.collector.play(mine, derive(self.config.seed, step), on_progress=show))
+        played = self._here(self.collector.play(mine, derive(self.config.seed, step), on_progress=show))
+        shares = world.gather(played if self.stages else [episode.without_tokens() for episode in played])
+        shares[world.rank] = played
         return grouped(unshare(shares), rollout.group_size)
+
+    def _here(self, played: Sequence[Trajectory]) -> list[Trajectory]:
+        """These episodes, as played on this rank."""
+        return [replace(episode, rank=self.learner.world.rank) for episode in played]
 
     def _stage(self, played: Sequence[Group], step: int) -> tuple[list[Group], dict[str, float]]:
         """What the stages leave of the groups and add to them, and how many texts ended in which way."""
@@ -232,7 +245,8 @@ class Trainer:
         def play_on(places: Sequence[Place]) -> list[Trajectory]:
             first = self.collector.config.group_size
             mine = share(list(zip(places, count(first), strict=False)), world.rank, world.size)
-            return unshare(world.gather(self.collector.play_on(mine, derive(self.config.seed, step))))
+            played = self._here(self.collector.play_on(mine, derive(self.config.seed, step)))
+            return unshare(world.gather(played))
 
         world = self.learner.world
         objective = self.learner.objective

@@ -51,14 +51,12 @@ def texts(trajectory: Trajectory, chat: Chat) -> Notes:
     )
 
 
-def teacher_prompts(
-    batch: Batch, episodes: Sequence[Trajectory], view: int = 0
-) -> list[list[tuple[int, ...]]]:
+def teacher_prompts(batch: Batch, episodes: Sequence[Trajectory], view: int = 0) -> list[list[Sequence[int]]]:
     """For each turn of each episode, what the teacher of a view saw in place of the turn's prompt.
 
     It is empty without a teacher, and in a transcript for every turn but the first.
     """
-    prompts: list[list[tuple[int, ...]]] = [[] for _ in episodes]
+    prompts: list[list[Sequence[int]]] = [[] for _ in episodes]
     for sample in batch.samples:
         seen = (sample.teacher_prompt, *sample.more_prompts)
         prompts[sample.trajectory].append(seen[view] if view < len(seen) else ())

@@ -23,11 +23,11 @@ from transformers import PreTrainedTokenizerBase
 from sdar.model.load import StoredWeights, describe_model, make_partial, put_in_place
 from sdar.model.policy import Policy, causal_lm
 from sdar.rollout.engine import Bucket, Engine
-from sdar.trainer.distributed import World, full, with_local
+from sdar.trainer.distributed import World, full, full_rows, with_local
 from sdar.trainer.sharding import plain_name
 
 BUCKET_BYTES = 1 << 28
-"""Of the weights that are whole at a time, but for a tensor that is larger."""
+"""Of the weights that are whole at a time."""
 FILE_BYTES = 5 * 10**9
 """Of one file of an exported model, about."""
 
@@ -38,14 +38,15 @@ def sync_weights(policy: Policy, engine: Engine) -> None:
 
 
 def buckets(policy: Policy, dtype: torch.dtype, size: int = BUCKET_BYTES) -> Iterator[Bucket]:
-    """All weights in `dtype`, whole, in buckets of at most `size` bytes or one tensor (collective).
+    """All weights in `dtype`, whole, in buckets of at most `size` bytes or one row (collective).
 
-    The next bucket is made when it is asked for, and nothing is kept of the one before.
+    The next bucket is made when it is asked for, and nothing is kept of the one before. A tensor that is
+    larger goes by rows through several.
     """
     adapted = any(weight.layer for weight in _weights(policy.model))
     stored = StoredWeights(policy.source) if adapted and policy.source else None
     for part in _in_buckets(_weights(policy.model), dtype.itemsize, size):
-        yield [(name, tensor) for weight in part for name, tensor in weight.whole(dtype, stored)]
+        yield [pair for weight, *rows in part for pair in weight.whole(dtype, stored, *rows)]
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,18 @@ class _Weight:
     layer: nn.Module | None
     """The layer whose adapters are added to it."""
 
-    def whole(self, dtype: torch.dtype, stored: StoredWeights | None) -> list[tuple[str, Tensor]]:
-        """Its pairs, with the adapters added in; what is `stored` is not gathered (collective)."""
+    def whole(
+        self, dtype: torch.dtype, stored: StoredWeights | None, start: int, stop: int
+    ) -> list[tuple[str, Tensor]]:
+        """Pairs of some rows, with the adapters added in; what is `stored` is not gathered (collective)."""
+        kept = self.parameter.dtype if self.layer else dtype
         if stored is not None:
-            kept, where = self.parameter.dtype, _device(self.parameter)
-            base = stored[self.names[0]].to(where, kept)
+            where = _device(self.parameter)
+            base = stored.rows(self.names[0], start, stop).to(where, self.parameter.dtype)
         else:
-            base = full(self.parameter.detach().to(self.parameter.dtype if self.layer else dtype))
+            base = full_rows(self.parameter.detach(), start, stop, kept)
         if self.layer is not None:
-            base = _added(self.layer).add_(base)
+            base = _added(self.layer, slice(start, stop)).add_(base)
         whole = base.to(dtype)
         return [(name, whole) for name in self.names]
 
@@ -75,7 +79,7 @@ class _Weight:
         mine = self.parameter.detach()
         if self.layer is None or not isinstance(mine, DTensor):
             return mine.to(dtype)
-        added = _added(self.layer, rows=True)
+        added = _added(self.layer)
         return with_local(mine, added.add_(mine.to_local().to(added.device)).to(dtype))
 
 
@@ -95,27 +99,33 @@ def _weights(model: nn.Module) -> list[_Weight]:
     return weights
 
 
-def _in_buckets(weights: Sequence[_Weight], itemsize: int, size: int) -> Iterator[list[_Weight]]:
-    """Runs of weights that take at most `size` bytes when they are whole, or one weight that takes more."""
-    part: list[_Weight] = []
+def _in_buckets(
+    weights: Sequence[_Weight], itemsize: int, size: int
+) -> Iterator[list[tuple[_Weight, int, int]]]:
+    """Weights, each with its first row and the one after its last, that take at most `size` bytes whole."""
+    part: list[tuple[_Weight, int, int]] = []
     held = 0
     for weight in weights:
-        need = weight.parameter.numel() * itemsize
-        if part and held + need > size:
-            yield part
-            part, held = [], 0
-        part.append(weight)
-        held += need
+        rows = len(weight.parameter)
+        row = weight.parameter.numel() // rows * itemsize
+        most = max(1, size // row)
+        for start in range(0, rows, most):
+            stop = min(start + most, rows)
+            if part and held + (stop - start) * row > size:
+                yield part
+                part, held = [], 0
+            part.append((weight, start, stop))
+            held += (stop - start) * row
     yield part
 
 
-def _added(layer: nn.Module, rows: bool = False) -> Tensor:
-    """What the adapters of a layer add to its weight, or to this rank's `rows` of it (collective)."""
+def _added(layer: nn.Module, rows: slice | None = None) -> Tensor:
+    """What the adapters of a layer add to these rows of its weight, or to this rank's (collective)."""
     lora = cast(Any, layer)
     parts = []
     for name, down in lora.lora_A.items():
         up, right = lora.lora_B[name].weight.detach(), full(down.weight.detach())
-        left = up.to_local().to(right.device) if rows else full(up)
+        left = up.to_local().to(right.device) if rows is None else full(up)[rows]
         parts.append((left @ right).mul_(lora.scaling[name]))
     total = parts.pop()
     for part in parts:

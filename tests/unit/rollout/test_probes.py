@@ -26,12 +26,12 @@ def probes(context_length: int = 100_000, turns: int = 3) -> list[Probe]:
 
 def test_each_place_has_the_experts_answer_and_worse_ones() -> None:
     found = probes()
-    places = {probe.sample.prompt for probe in found}
+    places = {tuple(probe.sample.prompt) for probe in found}
     assert len(places) == 3
     for place in places:
-        here = [probe for probe in found if probe.sample.prompt == place]
+        here = [probe for probe in found if tuple(probe.sample.prompt) == place]
         assert here[0].answer is Answer.EXPERT
-        bodies = [probe.sample.body for probe in here]
+        bodies = [tuple(probe.sample.body) for probe in here]
         assert len(set(bodies)) == len(bodies) <= 3
     assert {probe.answer for probe in found} == set(Answer)
     assert {probe.task for probe in found} == {7}

@@ -2,7 +2,6 @@ import dataclasses
 import pickle
 from contextlib import suppress
 
-import numpy as np
 import pytest
 import torch
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -101,7 +100,7 @@ def test_the_report_says_which_skills_were_seen(groups, trajectories):
 
 def test_without_a_teacher_nothing_is_seen(groups):
     samples, report = build(groups, teacher=None)
-    assert all(sample.teacher_prompt == () for sample in samples)
+    assert not any(sample.teacher_prompt for sample in samples)
     assert (report.views, set(report.skills)) == ((), {()})
 
 
@@ -145,8 +144,20 @@ class Others:
         return [pickle.loads(pickle.dumps(self.sent[rank])) for rank in (0, 1)] if len(self.sent) == 2 else []
 
 
+def heard(groups, rank):
+    """The groups of a step on one of two ranks, which take turns: of others' episodes it has no tokens."""
+    played = [
+        [dataclasses.replace(trajectory, rank=trajectory.index % 2) for trajectory in group.trajectories]
+        for group in groups
+    ]
+    return [
+        dataclasses.replace(group, trajectories=[t if t.rank == rank else t.without_tokens() for t in mine])
+        for group, mine in zip(groups, played, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("with_spans", [False, True])
-def test_each_rank_writes_the_prompts_of_what_it_played_and_all_get_all(groups, with_spans, monkeypatch):
+def test_each_rank_builds_the_samples_of_what_it_played_and_all_get_all(groups, with_spans, monkeypatch):
     expected = build(groups, with_spans=with_spans)
     rendered = []
     monkeypatch.setattr(
@@ -156,19 +167,31 @@ def test_each_rank_writes_the_prompts_of_what_it_played_and_all_get_all(groups, 
     whole, sent = len(rendered), {}
     for rank in (0, 1):
         rendered.clear()
-        with suppress(ValueError):  # nothing came from the other one yet
-            build(groups, with_spans=with_spans, ranks=Others(rank, sent))
+        with suppress(IndexError):  # nothing came from the other one yet
+            build(heard(groups, rank), with_spans=with_spans, ranks=Others(rank, sent))
         assert len(rendered) < 0.8 * whole
-    assert all(prompt.dtype == np.int32 for w in sent[0][0] for sample in w.prompts for prompt in sample)
     for rank in (0, 1):
-        assert build(groups, with_spans=with_spans, ranks=Others(rank, sent)) == expected
+        done = build(heard(groups, rank), with_spans=with_spans, ranks=Others(rank, sent))
+        assert done == expected
+        tokens = [part for s in done[0] for part in (s.prompt, s.body, s.teacher_prompt, s.turns, s.spans)]
+        assert all((part.typecode, part.itemsize) == ("i", 4) for part in tokens)
+
+
+def test_other_ranks_hear_of_an_episode_all_but_its_tokens(trajectories):
+    for whole in trajectories:
+        told = whole.without_tokens()
+        assert not any([*turn.prompt, *turn.completion.tokens] for turn in told.turns)
+        assert (told.num_tokens, told.reward, told.final) == (whole.num_tokens, whole.reward, whole.final)
+        assert [turn.completion.logps for turn in told.turns] == [t.completion.logps for t in whole.turns]
+        assert len(pickle.dumps(whole)) > len(pickle.dumps(told)) + 4 * whole.num_tokens
 
 
 def test_a_prompt_that_one_rank_refuses_stops_all_with_the_same_line(groups):
     sent, refused = {}, []
     for rank in (0, 1, 0):
-        with pytest.raises((ContextOverflow, ValueError)) as caught:
-            build_samples(groups, chat=CHAT, teacher=TEACHER, context_length=30, ranks=Others(rank, sent))
+        others = Others(rank, sent)
+        with pytest.raises((ContextOverflow, IndexError)) as caught:
+            build_samples(heard(groups, rank), chat=CHAT, teacher=TEACHER, context_length=30, ranks=others)
         refused.append(str(caught.value))
     assert "exceed the context of 30" in refused[1]
     assert refused[1] == refused[2]

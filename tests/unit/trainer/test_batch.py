@@ -69,8 +69,8 @@ def test_the_teacher_sees_the_same_body_behind_its_own_prompt() -> None:
     packed = pack([SAMPLES[row] for row in batch.taught], CPU, 0)
     assert letters(packed.tokens) == "skillabXYcdskillqUVrS"
     assert letters(packed.targets) == "XYZUVST"
-    assert [batch.sequences(0)[row] for row in batch.taught] == [
-        tuple(map(ord, text)) for text in ("skillabXYcdZ", "skillqUVrST")
+    assert [batch.sequences(0)[row].tolist() for row in batch.taught] == [
+        list(map(ord, text)) for text in ("skillabXYcdZ", "skillqUVrST")
     ]
 
 

@@ -184,7 +184,7 @@ def _seeds(bench: Bench) -> Iterator[str]:
         yield "another seed gives the same completions"
 
 
-def _staggered(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> list[tuple[int, ...]]:
+def _staggered(engine: Engine, requests: Sequence[Request], sampling: Sampling) -> list[Sequence[int]]:
     """Completions of requests that come in one a step."""
     tickets: list[int] = []
     done: dict[int, Completion] = {}

@@ -120,8 +120,8 @@ class HFEngine(Engine):
         self._cache.clear()
         own = dict(self.model.named_parameters(remove_duplicate=False))
         shapes = {name: parameter.shape for name, parameter in own.items()}
-        for name, tensor in fitting(buckets, shapes):
-            own[name].data.copy_(tensor)
+        for name, tensor, first in fitting(buckets, shapes):
+            own[name].data[first : first + len(tensor)] = tensor
             del tensor  # its bucket goes before the next one is made
 
     def sleep(self) -> None:

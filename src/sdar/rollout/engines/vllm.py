@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from sdar.model.load import num_tokens, shape_of
 from sdar.rollout.engine import Bucket, Engine, Request, Sampling, check_room
 from sdar.rollout.engines.settings import VLLM, EngineParts
-from sdar.rollout.engines.weights import fitting
+from sdar.rollout.engines.weights import fitting, whole
 from sdar.types import Completion, StopReason
 
 _SEEDS = 2**63 - 1
@@ -117,8 +117,11 @@ class VLLMEngine(Engine):
         """Pages of prompts that nobody asks for again make room by age."""
 
     def update_weights(self, buckets: Iterable[Bucket]) -> None:
-        """See `Engine.update_weights`: every layer is replaced in place as soon as its weights are there."""
-        weights = fitting(buckets, self._shapes)
+        """See `Engine.update_weights`: every layer is replaced in place as soon as its weights are there.
+
+        vLLM loads whole tensors, so one that comes in parts is laid together first.
+        """
+        weights = whole(fitting(buckets, self._shapes), self._shapes)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         for _ in weights:  # what the model did not ask for is checked too
             pass

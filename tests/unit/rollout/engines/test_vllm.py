@@ -90,13 +90,13 @@ def test_completions_keep_their_tickets_tokens_and_log_probs(make) -> None:
     first, second = engine.submit([Request([1, 2], 2**64 - 1), Request([3], 4)], Sampling(max_tokens=8))
     [(ticket, completion)] = engine.step()
     assert ticket == first
-    assert (completion.tokens, completion.logps) == ((5, 7), (-0.5, -1.0))
+    assert (list(completion.tokens), list(completion.logps)) == ([5, 7], [-0.5, -1.0])
     assert completion.stop_reason is StopReason.STOP
     third = engine.submit([Request([4] * 63, 0)], Sampling(max_tokens=8))[0]
     assert [engine.step()[0][0], engine.step()[0][0]] == [second, third]
     assert engine.step() == [], "vLLM is not asked when there is nothing to do"
     [cut] = engine.generate([Request([4] * 63, 0)], Sampling(max_tokens=8))
-    assert (cut.tokens, cut.stop_reason) == ((5,), StopReason.LENGTH)
+    assert (list(cut.tokens), cut.stop_reason) == ([5], StopReason.LENGTH)
 
 
 def test_what_a_request_asks_for(make) -> None:
