@@ -1,6 +1,7 @@
 """Every published recipe for two steps, in every environment, with tiny models and real tokenizers.
 
-    python tests/real_tokenizers/matrix.py            # all cells: hours
+    python tests/real_tokenizers/matrix.py                    # all cells: hours
+    python tests/real_tokenizers/matrix.py --passed FILE      # the same, without the cells named in the file
     python tests/real_tokenizers/matrix.py --only "qwen3 alfworld grpo-published"
 
 A cell is an architecture, an environment and an objective's recipe; then LoRA, bfloat16 and two processes,
@@ -64,12 +65,14 @@ def cells() -> Iterator[tuple[str, list[str]]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default="", help="words that a cell's name contains")
+    parser.add_argument("--passed", type=Path, help="a file of cells that have passed, to go on after a stop")
     args = parser.parse_args()
+    passed = args.passed.read_text().splitlines() if args.passed and args.passed.exists() else []
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         models = {kind: make(kind, Path(folder) / kind) for kind in PACKAGES}
         for name, words in cells():
-            if args.only not in name:
+            if args.only not in name or name in passed:
                 continue
             begin, kind = time.perf_counter(), name.split()[0]
             command = [sys.executable, "-m", "sdar"]
@@ -88,6 +91,9 @@ def main() -> int:
             print(
                 f"{'ok' if not done.returncode else 'FAILED':<8}{name}, {time.perf_counter() - begin:.0f} s"
             )
+            if args.passed and not done.returncode:
+                with args.passed.open("a") as file:
+                    file.write(f"{name}\n")
             if done.returncode:
                 failed.append(name)
                 print(done.stderr[-2000:])

@@ -108,9 +108,9 @@ class Budget:
         return 0 if self.config.model.lora_rank else (self.width + MASTER) * parameters
 
     def bucket(self) -> float:
-        """What travels to the engine at one time, and the tensor behind it; of adapters, they alone."""
-        largest = 0 if self.config.model.lora_rank else MASTER * self.shape.embedding
-        return max(BUCKET, largest) + largest
+        """What travels to the engine at one time, in its dtype; vLLM lays the largest tensor together."""
+        whole = self.width * self.shape.embedding if isinstance(self.config.rollout.engine, VLLM) else 0
+        return min(BUCKET, self.engine()) + whole
 
     def layer_activations(self) -> float:
         """Bytes that a layer keeps for its backward pass, for each token.
@@ -216,10 +216,7 @@ def phases(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> di
 
 
 def _engine(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> Items:
-    """What generating takes: weights, keys and values, a prompt on its way, logits.
-
-    Each row has room for its own length, so over many rows the typical length counts.
-    """
+    """What generating takes: weights, keys and values, a prompt on its way, logits."""
     config, engine = budget.config, budget.engine()
     settings = config.rollout.engine
     if isinstance(settings, VLLM):
@@ -228,7 +225,7 @@ def _engine(budget: Budget, load: Load, assumed: Assumed, lengths: Lengths) -> I
     prefill = settings.prefill_tokens if isinstance(settings, HF) else 0
     return {
         "engine": engine,
-        "KV cache": budget.cache(load, load.typical),
+        "KV cache": budget.cache(load, lengths),
         "activations": max(prefill, lengths.prompt) * budget.layer_activations(),
         "logits": rows * budget.shape.vocab * (budget.width + 28),
     }

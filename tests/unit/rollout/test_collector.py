@@ -134,7 +134,7 @@ def test_a_seed_decides_whatever_the_order_and_the_share():
     assert whole == sampled(TASKS[::-1])
     assert whole == sampled(TASKS[:2]) | sampled(TASKS[2:])
     assert whole != sampled(seed=1)
-    assert len({completions[0] for completions in whole.values()}) > len(TASKS)
+    assert len({tuple(completions[0]) for completions in whole.values()}) > len(TASKS)
 
 
 def test_both_contexts_start_with_the_same_completions():

@@ -61,10 +61,15 @@ class Bench:
         return (given - self.score(requests, done, temperature).logp.cpu()).abs()
 
     def buckets(self, *, without: str = "") -> Iterator[Bucket]:
-        """The trainer's weights, in buckets of two names."""
+        """The trainer's weights, each in two parts, in buckets of two."""
         dtype = getattr(torch, self.engine.dtype)
         named = self.policy.model.named_parameters(remove_duplicate=False)
-        pairs = [(name, tensor.detach().to(dtype)) for name, tensor in named if name != without]
+        pairs = [
+            (name, part)
+            for name, tensor in named
+            if name != without
+            for part in tensor.detach().to(dtype).tensor_split(2)
+        ]
         yield from (pairs[i : i + 2] for i in range(0, len(pairs), 2))
 
     def change_weights(self, seed: int) -> None:

@@ -14,7 +14,7 @@ def test_replies_become_tokens_that_end_the_turn():
     engine = ScriptedEngine(str.upper, TOKENIZER)
     completion = engine.generate([Request(PROMPT, seed=0)], Sampling())[0]
     assert TOKENIZER.decode(completion.tokens) == "OPEN THE DOOR" + TOKENIZER.eos_token
-    assert completion.logps == (0.0,) * len(completion.tokens)
+    assert list(completion.logps) == [0.0] * len(completion.tokens)
     assert completion.stop_reason is StopReason.STOP
 
 
