@@ -57,7 +57,7 @@ def main() -> None:
         nothing = seconds(index.refresh)
         add(run, options.steps + 1)
         news = seconds(index.refresh)
-        opened = seconds(lambda: index.episode(options.steps // 2, 3))
+        opened = seconds(lambda: index.episode("training", options.steps // 2, 3))
     result = {
         "episodes": options.steps * GROUP,
         "whole_cpu_s": round(whole, 3),
