@@ -137,7 +137,7 @@ def rollout(bench: Bench, engine: HFEngine) -> list[tuple[tuple[int, ...], Any]]
 def mismatch(bench: Bench, policy: Policy, played: list[tuple[tuple[int, ...], Any]]) -> None:
     """How far the engine's log-probs are from the trainer's."""
     rows = [
-        (prompt + completion.tokens, range(len(prompt), len(prompt) + len(completion.tokens)))
+        ((*prompt, *completion.tokens), range(len(prompt), len(prompt) + len(completion.tokens)))
         for prompt, completion in played
     ]
     off = []
