@@ -101,22 +101,27 @@ def curve(runs: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     }
 
 
+def success_cells(study: Study, arm: Arm, steps: Sequence[int]) -> list[str]:
+    """An arm, its number of seeds, its success after these steps, and at the end with its interval."""
+    runs = study.arm(*arm)
+    means = curve(runs)
+    shown = [f"{means[step]:.1f}" for step in steps]
+    return [label(arm), str(len(runs)), *shown, percent(success(study.evals(*arm)))]
+
+
 def screen_table(study: Study) -> str:
     """Success of every arm over training, and at the end minus GRPO's of the same seeds."""
     base = {result["seed"]: result for result in study.arm("grpo")}
     rows = []
     for arm in arms(study):
         runs = study.arm(*arm)
-        means, last = curve(runs), max(map(int, runs[0]["success"]))
+        last = max(map(int, runs[0]["success"]))
         pairs = [(run, base[run["seed"]]) for run in runs if run["seed"] in base and arm != ("grpo",)]
         gains = [curve([run])[last] - curve([theirs])[30] for run, theirs in pairs]
         invalid = [np.sum(run["last"]["invalid"]) / np.sum(run["last"]["turns"]) for run in runs]
         rows.append(
             [
-                label(arm),
-                str(len(runs)),
-                *(f"{means[step]:.1f}" for step in SHOWN),
-                percent(success(study.evals(*arm))),
+                *success_cells(study, arm, SHOWN),
                 f"{np.mean(gains):+.1f}" if gains else "",
                 f"{100 * np.mean(invalid):.0f}",
             ]
@@ -171,17 +176,8 @@ def arms_table(study: Study, steps: Sequence[int]) -> str:
     """Success of every arm after these steps and at the end, and what it has more than GRPO then."""
     rows = []
     for arm in arms(study):
-        runs, gain = study.arm(*arm), measured(study, minus(arm, ("grpo",)), -1)
-        means = curve(runs)
-        rows.append(
-            [
-                label(arm),
-                str(len(runs)),
-                *(f"{means[step]:.1f}" for step in steps),
-                percent(success(study.evals(*arm))),
-                "" if gain is None or arm == ("grpo",) else points(gain),
-            ]
-        )
+        gain = None if arm == ("grpo",) else measured(study, minus(arm, ("grpo",)), -1)
+        rows.append([*success_cells(study, arm, steps), "" if gain is None else points(gain)])
     return table(["arm", "seeds", *map(str, steps), "end", "minus GRPO"], rows)
 
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from sdar.errors import CheckpointError, suggest
+from sdar.model.settings import downloaded
 from sdar.runs.checkpoints import check_whole, complete, step_of
-from sdar.runs.paths import data_dir
 from sdar.runs.rundir import RunDir, find_run
 from sdar.settings.config import Layer, read_toml
 
@@ -18,9 +18,9 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 def find_model(target: str, step: int | None, out: Path) -> tuple[Layer, Path, Path]:
     """Settings, model directory and (without its ending) place for results of what the user names."""
-    path, brought = Path(target), data_dir() / target
-    if not path.exists() and not (out / target).exists() and (brought / "config.json").is_file():
-        path = brought
+    path = Path(target)
+    if not path.exists() and not (out / target).exists():
+        path = downloaded(target) or path
     if (path / "model").is_dir() and path.parent.name == "checkpoints":
         run, checkpoint = RunDir.open(path.parent.parent), path
     elif (path / "config.json").is_file() and not (path / "meta.json").is_file():

@@ -1,8 +1,10 @@
 """What adapters to environments from elsewhere have in common: tasks are numbers, prompts are plain."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sdar.envs.base import EnvSpec, Panel, Prompts
 from sdar.envs.prompting import CompactFrame
@@ -20,6 +22,18 @@ class PlainPrompts(CompactFrame):
     def following(self, observation: Observation) -> tuple[Message, ...]:
         """Between two actions."""
         return (Message("user", observation.text),)
+
+
+def json_or_text(text: str) -> Any:
+    """What a text says as JSON, or the text itself where it is none.
+
+    >>> json_or_text("7"), json_or_text('{"a": 1}'), json_or_text("Wordle-v0")
+    (7, {'a': 1}, 'Wordle-v0')
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,10 @@ from functools import lru_cache
 from typing import Any
 
 from sdar.envs.base import Env, envs
-from sdar.envs.elsewhere import NumberedSpec
+from sdar.envs.elsewhere import NumberedSpec, json_or_text
 from sdar.errors import ConfigError, DataError, suggest
+from sdar.text.unicode import well_formed
+from sdar.text.web import Web, WebError
 from sdar.types import Observation, Step, Task, is_number
 
 _REFUSED = ("(code: VALIDATION_ERROR)", "(code: EXECUTION_ERROR)")
@@ -51,23 +53,24 @@ class OpenEnvEnv:
             return self._last
         self._turns += 1
         cut = self._turns >= self._spec.max_turns
-        action = text.encode(errors="replace").decode().strip()  # half characters end the session
+        action = well_formed(text).strip()  # half characters end the session
+        last = Step(self._seen, action, valid=False, truncated=cut)
         try:
             result = self._session.step(self._spec.action(action))
         except ValueError:
-            self._last = Step(self._seen, action, valid=False, truncated=cut)
+            pass
         except (RuntimeError, OSError) as error:
             if not str(error).endswith(_REFUSED):
                 raise DataError(f"{self._spec.url} failed at a step: {error}") from error
-            self._last = Step(self._seen, action, valid=False, truncated=cut)
         else:
             reward, done = float(result.reward or 0.0), bool(result.done)
             if not is_number(reward):
                 raise DataError(f"{self._spec.url} gave the reward {reward}")
             won = done and reward > self._spec.solved_above
             seen = self._observe(result.observation)
-            self._last = Step(seen, action, reward=reward, done=done, success=won, truncated=cut and not done)
-        return self._last
+            last = Step(seen, action, reward=reward, done=done, success=won, truncated=cut and not done)
+        self._last = last
+        return last
 
     def _observe(self, fields: Mapping[str, Any]) -> Observation:
         self._seen = Observation(self._spec.text(fields), self._spec.goal)
@@ -113,10 +116,7 @@ class OpenEnvSpec(NumberedSpec):
 
     def action(self, text: str) -> dict[str, Any]:
         """The action that a text is. Raises `ValueError` when it is none."""
-        try:
-            said = json.loads(text)
-        except (ValueError, RecursionError):
-            said = text
+        said = json_or_text(text)
         if isinstance(said, dict):
             return said
         schema = _schema(self.url)
@@ -146,9 +146,13 @@ class OpenEnvSpec(NumberedSpec):
 @lru_cache
 def _schema(url: str) -> Mapping[str, Any]:
     """The JSON schema of a server's actions."""
-    import httpx
-
+    web = Web(seconds=10, connections=1)
     try:
-        return httpx.get(f"{url.rstrip('/')}/schema", timeout=10).raise_for_status().json()["action"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
+        reply = web.get(f"{url.rstrip('/')}/schema")
+        if reply.status != 200:
+            raise WebError(f"status {reply.status}")
+        return reply.json()["action"]
+    except (WebError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{url} says nothing of its actions: {error}") from error
+    finally:
+        web.close()

@@ -24,8 +24,9 @@ from types import ModuleType
 from typing import Any
 
 from sdar.envs.base import Env, envs
-from sdar.envs.elsewhere import NumberedSpec
+from sdar.envs.elsewhere import NumberedSpec, json_or_text
 from sdar.errors import ConfigError, DataError
+from sdar.text.unicode import well_formed
 from sdar.types import Observation, Step, Task, is_number
 
 _HARNESS = "sdar_text_agent"
@@ -59,7 +60,7 @@ class VerifiersEnv:
         if self._last and (self._last.done or self._last.truncated):
             return self._last
         assert self._talk is not None, "reset comes first"
-        action = text.encode(errors="replace").decode().strip()
+        action = well_formed(text).strip()
         heard = self._talk.say(action)
         if isinstance(heard, list):
             self._seen = Observation("\n".join(told for _, told in heard), self._seen.goal)
@@ -135,7 +136,7 @@ def _open(taskset: str, options: tuple[str, ...], max_turns: int, most: int) -> 
         inner = table
         for each in tables:
             inner = inner.setdefault(each, {})
-        inner[name] = _value(value)
+        inner[name] = json_or_text(value)
     try:
         seats = [*agent_config_fields(vf.resolve_env_config(table))]
         if len(seats) != 1:
@@ -150,13 +151,6 @@ def _open(taskset: str, options: tuple[str, ...], max_turns: int, most: int) -> 
     if len(rows) < 2:
         raise ConfigError(f"env.taskset '{taskset}': {len(rows)} rows, none to hold out")
     return game, rows
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _trouble(episode: Any) -> str:

@@ -103,7 +103,7 @@ def warning(right: Gaps, junk: Gaps) -> str:
     more = _mean(
         [told[task] - idle[task] for task in told], "no task has a mistake beside the expert's answer"
     )
-    found, advice = right.auc(Answer.MISTAKE).value, "Start from demonstrations first"
+    found = right.auc(Answer.MISTAKE).value
     if more.low > 0 and found > 0.5:
         return ""
     than = f"AUC {found:.2f} against {junk.auc(Answer.MISTAKE).value:.2f}, {_two_digits(more)} more"
@@ -113,6 +113,6 @@ def warning(right: Gaps, junk: Gaps) -> str:
         else f"with the right skills it likes an expert's answers no better than mistakes (AUC {found:.2f})"
     )
     return (
-        f"this teacher has nothing to teach: {why}. {advice} (sdar warm-start --warm_start.from MODEL), "
-        "or take a larger model"
+        f"this teacher has nothing to teach: {why}. Start from demonstrations first "
+        "(sdar warm-start --warm_start.from MODEL), or take a larger model"
     )

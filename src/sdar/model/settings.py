@@ -61,6 +61,12 @@ class EmbeddedConfig:
     """Longest sequence, in tokens."""
 
 
+def downloaded(name: str) -> Path | None:
+    """The directory of the model that has this name in the data directory."""
+    folder = data_dir() / name
+    return folder if (folder / "config.json").is_file() else None
+
+
 def find_model(path: Path | str, what: str = "model") -> str:
     """The directory, or else what can only be a Hugging Face hub name. Raises `ConfigError` for neither.
 
@@ -69,8 +75,8 @@ def find_model(path: Path | str, what: str = "model") -> str:
     name, folder = str(path), Path(path).expanduser()
     if folder.is_dir():
         return str(folder)
-    if (brought := data_dir() / name / "config.json").is_file():
-        return str(brought.parent)
+    if brought := downloaded(name):
+        return str(brought)
     if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
         advice = f": sdar data download {name}" if name in DOWNLOADS else ": no such directory"
         raise ConfigError(f"there is no {what} at {path}{advice}")

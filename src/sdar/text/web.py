@@ -43,7 +43,10 @@ class Reply:
 
 
 class Web:
-    """Posts JSON; threads may share it. Connections are kept open, the environment's proxies are not used."""
+    """Gets and posts JSON; threads may share it.
+
+    Connections are kept open, the environment's proxies are not used.
+    """
 
     def __init__(self, *, seconds: float, connections: int, headers: Mapping[str, str] | None = None) -> None:
         """`seconds` are for a request with its whole answer."""
@@ -53,10 +56,17 @@ class Web:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="sdar-web", daemon=True).start()
 
+    def get(self, url: str) -> Reply:
+        """What is there, whatever its status. Raises `WebError`."""
+        return self._ask("GET", url)
+
     def post(self, url: str, body: Mapping[str, Any]) -> Reply:
         """The answer to a body, whatever its status. Raises `WebError`."""
+        return self._ask("POST", url, body)
+
+    def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Reply:
         try:
-            return self._run(asyncio.wait_for(self._post(url, body), self._seconds))
+            return self._run(asyncio.wait_for(self._send(method, url, body), self._seconds))
         except TimeoutError:
             raise WebError(f"no whole answer in {self._seconds:g} s") from None
         except httpx.RequestError as error:
@@ -70,8 +80,8 @@ class Web:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _post(self, url: str, body: Mapping[str, Any]) -> Reply:
-        async with self._client.stream("POST", url, json=body) as response:
+    async def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> Reply:
+        async with self._client.stream(method, url, json=body) as response:
             content = bytearray()
             async for part in response.aiter_bytes():
                 content += part

@@ -2,11 +2,13 @@
 
 import gc
 import importlib.util
+import json
 import random
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -84,6 +86,28 @@ def test_a_text_is_the_field_that_is_needed_or_a_whole_action(spec: OpenEnvSpec)
     )
     step = env.step(side)
     assert (step.reward, step.done, step.success, step.observation.text) == (1.0, True, True, "That was all.")
+
+
+def test_what_a_server_says_of_its_actions_is_read_or_refused_in_one_line() -> None:
+    class Schema(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response({"/good/schema": 200, "/deep/schema": 200}.get(self.path, 404))
+            self.end_headers()
+            self.wfile.write(
+                b"[" * 100_000 if "deep" in self.path else json.dumps({"action": SCHEMA}).encode()
+            )
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Schema) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert ours._schema(f"{url}/good/") == SCHEMA
+        for path, why in (("/deep", "nested too deeply"), ("/none", "status 404")):
+            with pytest.raises(DataError, match=f"says nothing of its actions: .*{why}"):
+                ours._schema(url + path)
+        server.shutdown()
 
 
 def test_numbers_are_told_from_texts(spec: OpenEnvSpec, monkeypatch: pytest.MonkeyPatch) -> None:
