@@ -122,9 +122,11 @@ def against_grpo(study: Study) -> dict[str, Comparison]:
 
 def status_table(study: Study) -> str:
     """How much is done."""
-    planned = Counter(run.part for run in study.plan.runs)
-    done = Counter(result["part"] for result in study.done)
-    failed = Counter(r["part"] for r in study.results.values() if r["status"] == "failed")
+    runs = [(run.part, study.results.get(run.name, {}).get("status")) for run in study.plan.runs]
+    planned = Counter(part for part, _ in runs)
+    done, failed = (
+        Counter(part for part, status in runs if status == wanted) for wanted in ("done", "failed")
+    )
     rows = [[part, str(done[part]), str(failed[part]), str(planned[part])] for part in planned]
     total = [str(sum(counts.values())) for counts in (done, failed, planned)]
     return table(["part", "done", "failed", "planned"], [*rows, ["all", *total]])

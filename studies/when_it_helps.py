@@ -133,12 +133,13 @@ def screen_table(study: Study) -> str:
 def chosen(study: Study, terms: Sequence[str]) -> Arm:
     """The arm of these terms that the plan's rule confirms, among those with a frozen or averaging teacher.
 
-    The best mean success at the end with right skills; of all within two points of it, the best at step 10.
+    The best mean success at the end with right skills; of all within two points of it, the best at step 10. Arms
+    that the screen gave one seed only were far behind (the plan's amendment).
     """
     curves = {
         arm: curve(study.arm(*arm))
         for arm in arms(study)
-        if arm[0] in terms and arm[1] in ("frozen", "ema") and arm[2:] in RIGHT
+        if arm[0] in terms and arm[1] in ("frozen", "ema") and arm[2:] in RIGHT and len(study.arm(*arm)) > 1
     }
     best = max(means[30] for means in curves.values())
     return max((means[10], arm) for arm, means in curves.items() if means[30] > best - 2 - 1e-9)[1]

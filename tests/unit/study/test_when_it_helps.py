@@ -59,6 +59,13 @@ def test_the_rule_prefers_the_faster_of_arms_that_end_within_two_points(report: 
     assert report.chosen(screen, ("plain-kl", "plain-js")) == ("plain-kl", "ema")
 
 
+def test_the_rule_takes_no_arm_of_one_seed(report: ModuleType) -> None:
+    screen = made_up(report, {("plain-kl", "frozen", "right"): {10: 40, 30: 60}})
+    lone = made_up(report, {("plain-kl", "ema"): {10: 70, 30: 70}}, seeds=1)
+    screen.__dict__["done"] = screen.done + lone.done
+    assert report.chosen(screen, ("plain-kl", "plain-js")) == ("plain-kl", "frozen", "right")
+
+
 def test_claims_are_differences_of_arms_at_their_step(report: ModuleType) -> None:
     confirmed = made_up(
         report,
