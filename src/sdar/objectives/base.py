@@ -211,6 +211,7 @@ objectives: Registry[type[Objective]] = Registry(
     homes={
         "adrs": "sdar.objectives.adrs",
         "agent-opsd": "sdar.objectives.agent_opsd",
+        "bcsd": "sdar.objectives.bcsd",
         "grpo": "sdar.objectives.grpo",
         "grpo-opsd": "sdar.objectives.grpo_opsd",
         "grsd": "sdar.objectives.grsd",

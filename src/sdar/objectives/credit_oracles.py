@@ -122,3 +122,24 @@ def opid(objective: Any, x: StepInputs) -> np.ndarray:
         for place in np.flatnonzero(taught_M):
             adv_M[place] += coef * (teacher_M[place] - old_M[place])
     return adv_M
+
+
+@credit_oracles.register("bcsd")
+def bcsd(objective: Any, x: StepInputs) -> np.ndarray:
+    """Token by token: the gaps of the teachers that it has, then what they are worth."""
+    adv_M, old_M = x.adv_M.numpy().copy(), x.streams[Stream.OLD].numpy()
+    signed = -(1 - objective.alpha) if objective.pruned == "loss" else 1 - objective.alpha
+    lam = objective.lam
+    if isinstance(lam, str):
+        start, end = map(float, lam.removeprefix("linear:").split(":"))
+        lam = start + (end - start) * x.step / x.steps
+    for place, advantage in enumerate(adv_M):
+        gap = 0.0
+        for view, weight in enumerate((objective.alpha, signed)):
+            teacher_M, taught_M = x.teacher(view)
+            if taught_M[place]:
+                gap += weight * (float(teacher_M[place]) - old_M[place])
+        gap = np.clip(gap, -1, 1) if objective.form == "clip" else 2 / (1 + np.exp(-gap)) - 1
+        # f is odd, so A * sign(A) * f is |A| * f.
+        adv_M[place] += lam * abs(advantage) * gap
+    return adv_M

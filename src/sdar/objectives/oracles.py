@@ -124,6 +124,7 @@ def _distance(objective: Any, x: Tensors) -> Token:
 
 
 @oracles.register("agent-opsd")
+@oracles.register("bcsd")
 @oracles.register("grsd")
 @oracles.register("ocsd")
 @oracles.register("opid")

@@ -15,10 +15,10 @@ from sdar.errors import ContextOverflow, DataError
 from sdar.model.chat import Chat
 from sdar.rollout.attempts import Ranks, work_out
 from sdar.rollout.settings import Overflow
-from sdar.rollout.views import TeacherContext, Views, views
+from sdar.rollout.views import Note, TeacherContext, Views, views
 from sdar.skills.context import prepend
 from sdar.text.spans import token_spans
-from sdar.types import ContextMode, Extra, Group, Message, Place, Trajectory, Turn, compact
+from sdar.types import ContextMode, Extra, Group, Place, Trajectory, Turn, compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +164,11 @@ def build_samples(
         scribe = _Scribe(teacher, chat, context_length, overflow) if teacher else None
         built = _Built(scribe.reports if scribe else ())
         context = teacher.context(group, trajectory) if teacher else None
-        for sample, messages, turn in _plain(trajectory, index):
+        for sample, turn in _plain(trajectory, index):
             spans = _spans(sample, chat) if with_spans else ()
             prompts: list[Sequence[int]] = [()]
             if scribe and context:
-                prompts, shown = scribe.teach(sample, messages, replace(context, turn=turn))
+                prompts, shown = scribe.teach(sample, replace(context, turn=turn))
                 built.skills |= dict.fromkeys(shown)
             taught = replace(sample, teacher_prompt=prompts[0], more_prompts=tuple(prompts[1:]), spans=spans)
             built.samples.append(taught)
@@ -282,15 +282,13 @@ class _Scribe:
         self._teacher, self._chat, self._overflow = teacher, chat, overflow
         self._context_length = context_length
 
-    def teach(
-        self, sample: Sample, messages: tuple[Message, ...], context: TeacherContext
-    ) -> tuple[list[Sequence[int]], list[str]]:
+    def teach(self, sample: Sample, context: TeacherContext) -> tuple[list[Sequence[int]], list[str]]:
         """The sample's prompt for each view, and the names of the skills in them."""
         prompts: list[Sequence[int]] = []
         skills: list[str] = []
         for number, report in enumerate(self.reports):
             note = views[report.name].write(context)
-            prompt = array("i", self._chat.render(prepend(messages, note.text)) if note else ())
+            prompt = array("i", self._prompt(context.start, note) if note else ())
             if note is None:
                 report.absent += 1
             elif self._fits(prompt, sample, self._teacher.budget(number), context):
@@ -300,6 +298,10 @@ class _Scribe:
             report.prompt_tokens += len(prompt)
             prompts.append(prompt)
         return prompts, skills
+
+    def _prompt(self, start: Turn, note: Note) -> list[int]:
+        """The student's prompt with a note in it."""
+        return self._chat.render(prepend(start.plain if note.instead else start.messages, note.text))
 
     def _fits(self, prompt: Sequence[int], sample: Sample, budget: int, context: TeacherContext) -> bool:
         """Whether budget and context hold the prompt; `ContextOverflow` where it may not be dropped."""
@@ -320,14 +322,13 @@ class _Scribe:
         return fits
 
 
-def _plain(trajectory: Trajectory, index: int) -> Iterator[tuple[Sample, tuple[Message, ...], int | None]]:
-    """Samples without a teacher, each with the messages of its prompt and, in window mode, its turn."""
+def _plain(trajectory: Trajectory, index: int) -> Iterator[tuple[Sample, int | None]]:
+    """Samples without a teacher, each in window mode with its turn."""
     if trajectory.context is ContextMode.WINDOW:
         for number, turn in enumerate(trajectory.turns):
-            yield _sample(turn.prompt, [turn], number, index), turn.messages, number
+            yield _sample(turn.prompt, [turn], number, index), number
     else:
-        first = trajectory.turns[0]
-        yield _sample(first.prompt, trajectory.turns, 0, index), first.messages, None
+        yield _sample(trajectory.turns[0].prompt, trajectory.turns, 0, index), None
 
 
 def _sample(prompt: Sequence[int], turns: Sequence[Turn], first: int, index: int) -> Sample:

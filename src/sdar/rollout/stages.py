@@ -80,6 +80,7 @@ stages: Registry[Stage] = Registry(
         "reflect": "sdar.rollout.texts",
         "swap-skills": "sdar.rollout.swaps",
         "verify-branches": "sdar.rollout.branches",
+        "write-meta-skill": "sdar.rollout.texts",
         "write-skill": "sdar.rollout.texts",
     },
 )

@@ -1,4 +1,7 @@
-"""Stages that have texts written about episodes: skills (SEED), analyses (OPID), reflections (GRSD)."""
+"""Stages that have texts written about episodes.
+
+Skills (SEED), how to use skills (BCSD), analyses (OPID), reflections (GRSD).
+"""
 
 import json
 import re
@@ -60,6 +63,34 @@ def write_skill(groups: Sequence[Group], tools: Tools) -> list[Group]:
     answers = ask_all(groups, tools, "skill", question)
     found = {place: _SKILL.search(answer) for place, answer in answers.items()}
     return with_facts(groups, {place: {"skill": skill[1].strip()} for place, skill in found.items() if skill})
+
+
+@stages.register("write-meta-skill")
+def write_meta_skill(groups: Sequence[Group], tools: Tools) -> list[Group]:
+    """Has a text written for each kind of task on how to use its skills, for view `meta-skill`.
+
+    It contrasts the first success of the kind with the first failure; a kind that lacks one has no text.
+    Source: after BCSD, arXiv 2608.09555; the question is in words of our own.
+    """
+    question = (
+        "These are the skills that two attempts at the same kind of task were given, and the attempts. "
+        "Compare the success with the failure. Say in a few short sentences how to use the skills: which to "
+        "follow, when, and which mistakes to avoid."
+    )
+    episodes = [episode for group in groups for episode in group.trajectories]
+    seen: dict[str, dict[bool, Trajectory]] = {}
+    for episode in episodes:
+        seen.setdefault(episode.task.kind, {}).setdefault(episode.success, episode)
+    pairs = {kind: (by[True], by[False]) for kind, by in seen.items() if len(by) == 2}
+    asks = [
+        ask("meta-skill", question, "\n\n".join([won.turns[0].shown, transcript(won), transcript(lost)]))
+        for won, lost in pairs.values()
+    ]
+    texts = dict(zip(pairs, tools.write(asks), strict=True))
+    told = [episode for episode in episodes if episode.task.kind in texts]
+    return with_facts(
+        groups, {(e.task.id, e.index): {"meta-skill": texts[e.task.kind].strip()} for e in told}
+    )
 
 
 @stages.register("analyse")

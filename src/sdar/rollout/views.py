@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sdar.envs.base import EnvSpec
 from sdar.errors import ConfigError
 from sdar.settings.registry import Registry
+from sdar.skills.bank import Skill
 from sdar.skills.context import SkillContext
 from sdar.types import Group, Trajectory, Turn
 
@@ -26,6 +27,8 @@ class Note(NamedTuple):
 
     text: str
     skills: tuple[str, ...] = ()
+    instead: bool = False
+    """Whether it stands in the place of what the player was shown, such as skills, and not before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,11 @@ class TeacherContext:
     """The skill bank, for views that need it."""
     advice: Callable[[], Sequence[str]] = tuple
     """What the environment's expert would have done at each turn of the trajectory."""
+
+    @property
+    def start(self) -> Turn:
+        """The turn that the sample begins with, whose prompt is the student's."""
+        return self.trajectory.turns[self.turn or 0]
 
     @property
     def rest(self) -> tuple[Turn, ...]:
@@ -74,10 +82,34 @@ def register(name: str, *needs: str) -> Callable[[Write], Write]:
 @register("skills", "skills")
 def skills(context: TeacherContext) -> Note | None:
     """The skills of the task, or of the prompt where the rule reads it. Source: arXiv 2605.15155."""
+    return skill_note(context, chosen_skills(context))
+
+
+@register("pruned-skills", "skills")
+def pruned_skills(context: TeacherContext) -> Note | None:
+    """Fewer general skills than the player saw, all of the task; None without general ones.
+
+    Half of them stay, rounded down, by name. Source: after BCSD, arXiv 2608.09555, whose cut is not known.
+    """
+    chosen = chosen_skills(context)
+    general = [skill for skill in chosen if skill.is_general]
+    if not general:
+        return None
+    cut = general[len(general) // 2 :]
+    return skill_note(context, [skill for skill in chosen if skill not in cut])._replace(instead=True)
+
+
+def chosen_skills(context: TeacherContext) -> tuple[Skill, ...]:
+    """The skills of the bank for the place that the sample is about."""
     assert context.skills is not None
     trajectory = context.trajectory
-    messages = trajectory.turns[context.turn or 0].messages
-    chosen = context.skills.select(trajectory.task, trajectory.turns[0].observation.goal, messages)
+    goal = trajectory.turns[0].observation.goal
+    return context.skills.select(trajectory.task, goal, context.start.plain)
+
+
+def skill_note(context: TeacherContext, chosen: Sequence[Skill]) -> Note:
+    """A note of these skills; empty without any."""
+    assert context.skills is not None
     return Note(context.skills.section(chosen) if chosen else "", tuple(skill.name for skill in chosen))
 
 
@@ -133,6 +165,12 @@ def contrast(context: TeacherContext) -> Note | None:
 def own_skill(context: TeacherContext) -> Note | None:
     """The skill that stage `write-skill` had written, or no teacher. Source: SEED, arXiv 2607.14777."""
     return told(context, "skill", "What was learned from this attempt:")
+
+
+@register("meta-skill")
+def meta_skill(context: TeacherContext) -> Note | None:
+    """What stage `write-meta-skill` had written, or no teacher. Source: after BCSD, arXiv 2608.09555."""
+    return told(context, "meta-skill", "How to use the skills:")
 
 
 @register("guidance")
@@ -204,7 +242,8 @@ class Views:
     def __post_init__(self) -> None:
         needs = frozenset[str]().union(*(views[name].needs for name in self.names))
         if "skills" in needs and self.skills is None:
-            raise ConfigError("the teacher view 'skills' needs skills, and none were given")
+            needy = next(name for name in self.names if "skills" in views[name].needs)
+            raise ConfigError(f"the teacher view '{needy}' needs skills, and none were given")
 
     def budget(self, view: int) -> int:
         """Tokens that a view may add to a prompt; 0 is no limit."""

@@ -307,8 +307,8 @@ class Trainer:
         return tally.values(None)
 
     def _skills_seen(self, episodes: Sequence[Trajectory], report: SampleReport) -> list[tuple[str, ...]]:
-        """For each episode, the names of the skills that the teacher saw, or else the student."""
-        if self.skills is None or report.views:
+        """For each episode, the names of the skills that the student saw, or else the teacher."""
+        if self.skills is None or (report.views and not self.learner.objective.student_skills):
             return list(report.skills)
         chosen = [self.skills.shown_in(episode.turns[0].messages) for episode in episodes]
         return [tuple(skill.name for skill in skills) for skills in chosen]

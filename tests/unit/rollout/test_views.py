@@ -16,6 +16,9 @@ from sdar.rollout.engines.scripted import ScriptedEngine
 from sdar.rollout.samples import build_samples
 from sdar.rollout.settings import Overflow, RolloutConfig
 from sdar.rollout.views import Note, Views, ViewsConfig, advise, register, views
+from sdar.skills.bank import Skill, SkillBank
+from sdar.skills.context import HEADING, SkillContext, prepend
+from sdar.skills.retrieval import Everything
 from sdar.types import (
     Completion,
     ContextMode,
@@ -81,6 +84,27 @@ def test_the_ablated_future_has_a_placeholder_for_each_observation() -> None:
 def test_the_contrast_tells_what_the_success_did_and_the_failure_alone_did() -> None:
     note = Note("From attempts at this task:\nDO: right\nAVOID: left")
     assert told("contrast", LOST, 1) == told("contrast", WON) == note
+
+
+def test_pruned_skills_stand_in_the_place_of_those_that_the_player_saw() -> None:
+    general = [Skill(name, "", f"{name}.", f"Say {name}.") for name in ("a", "b", "c")]
+    bank = SkillBank("test", (*general, Skill("right", "right", "right.", "Say right.")))
+    skills = SkillContext(bank, Everything())
+    seen = skills.section(bank.skills)
+
+    def skilled(turn: Turn) -> Turn:
+        messages = prepend(turn.messages, seen)
+        return replace(turn, messages=messages, prompt=CHAT.render(messages), shown=seen)
+
+    played = replace(WON, turns=tuple(map(skilled, WON.turns)))
+    pruned = Views(names=("pruned-skills",), spec=SPEC, skills=skills)
+    samples, report = build_samples([Group(TASK, [played])], chat=CHAT, teacher=pruned, context_length=2048)
+    assert report.skills == (("a", "right"),)
+    kept = f"{HEADING}\n\nSay a.\n\nSay right."
+    for sample, turn in zip(samples, WON.turns, strict=True):
+        assert list(sample.teacher_prompt) == CHAT.render(prepend(turn.messages, kept))
+    no_general = replace(pruned, skills=SkillContext(SkillBank("kinds", bank.special), Everything()))
+    assert views["pruned-skills"].write(no_general.context(GROUP, played)) is None
 
 
 def test_a_successful_sibling_is_shown_to_others_and_not_to_itself() -> None:

@@ -172,6 +172,23 @@ def test_a_skill_is_what_stands_between_its_tags() -> None:
     assert told("own-skill", found, 1, 1) is None
 
 
+def test_a_meta_skill_contrasts_a_success_and_a_failure_of_the_kind() -> None:
+    questions: list[str] = []
+
+    def write(asked: Sequence[Ask]) -> list[str]:
+        questions.extend(ask.messages[0].content for ask in asked)
+        return [" look first "] * len(asked)
+
+    lost, won = group(False, False), group(True, True)
+    first, second = run_stages(["write-meta-skill"], [lost, won], Tools(write=write))
+    assert len(questions) == 1, "both groups are of one kind"
+    assert questions[0].index("Outcome: success") < questions[0].index("Outcome: failure")
+    assert told("meta-skill", first, 0, 0) == "How to use the skills:\nlook first"
+    assert told("meta-skill", second, 1, 0) == told("meta-skill", first, 0, 0)
+    [equal] = run_stages(["write-meta-skill"], [won], Tools(write=write))
+    assert told("meta-skill", equal, 0, 0) is None
+
+
 def test_a_turn_with_a_skill_of_its_own_is_not_told_that_of_the_episode() -> None:
     answer = '```{"episode_skill": "walk", "step_skills": [{"turn": 1, "skill": "now right"}]}```'
     [found] = run_stages(["analyse"], [group(True, False)], Tools(write=lambda asked: [answer, "{"]))

@@ -24,6 +24,7 @@ ANSWER = '{"episode_skill": "<skill>go left</skill>", "step_skills": [{"turn": 1
 SHOWN = {
     "adrs": "adrs/trust_mean",
     "agent-opsd": "agent_opsd/weight_mean",
+    "bcsd": "bcsd/augmented_gap",
     "grsd": "grsd/weight_mean",
     "icsd": "icsd/weight_mean",
     "ocsd": "ocsd/weight_mean",

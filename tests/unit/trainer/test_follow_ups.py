@@ -13,6 +13,7 @@ from sdar.objectives.adrs import ADRS
 from sdar.objectives.agent_opsd import AgentOPSD, beliefs
 from sdar.objectives.base import PolicyGradient
 from sdar.objectives.batches import random_inputs, random_step
+from sdar.objectives.bcsd import BCSD
 from sdar.objectives.check import measure
 from sdar.objectives.grpo import GRPO
 from sdar.objectives.grsd import GRSD
@@ -110,6 +111,24 @@ def test_conflicts_keep_their_gate_and_the_others_their_mass() -> None:
         turn_average(gate_BT, x.turn_BT, free_BT)[free_BT],
     )
     assert not torch.allclose(weight_BT[free_BT], gate_BT[free_BT])
+
+
+def test_both_views_of_the_skills_scale_an_advantage_that_keeps_its_sign() -> None:
+    """By hand, for an advantage of -2: gaps of 1 and -3, and a token that lacks the pruned teacher."""
+    x = two_turns([1.0, 1.0], -2.0, [False, True])
+    x = replace(
+        x,
+        more_teachers_MV=x.streams[Stream.OLD][:, None] - 3,
+        more_taught_MV=torch.tensor([[True], [False]]),
+        step=50,
+        steps=100,
+    )
+    both, alone = BCSD().credit(x).adv_M.tolist()
+    assert both == pytest.approx(-2 * (1 - 0.05 * math.tanh((0.9 - 0.3) / 2)))
+    assert alone == pytest.approx(-2 * (1 - 0.05 * math.tanh(0.9 / 2)))
+    other = BCSD(pruned="loss", form="clip", lam=1.0).credit(x).adv_M.tolist()  # type: ignore[arg-type]
+    assert other == pytest.approx([0.0, -2 * (1 - 0.9)])
+    assert torch.equal(BCSD().credit(replace(x, step=100)).adv_M, x.adv_M)
 
 
 def test_guidance_counts_only_in_groups_with_both_outcomes() -> None:
