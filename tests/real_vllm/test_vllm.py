@@ -37,13 +37,15 @@ def test_the_battery() -> None:
     assert "FAIL" not in said
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_plays_and_learns_as_with_hf(ranks: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ranks", "sharers"), [(1, 1), (2, 1), (2, 2)])
+def test_a_run_plays_and_learns_as_with_hf(ranks: int, sharers: int, tmp_path: Path) -> None:
     metrics = {}
     for engine in ("hf", "vllm"):
         words = ["train", "--model.path", str(MODEL), "--rollout.engine", engine, "--out", str(tmp_path)]
         words += ["--rollout.tasks-per-step", "2", "--rollout.group-size", "4", "--env.max-turns", "4"]
         words += ["--train.steps", "2", "--train.eval-every", "0", "--env", "alfworld", "--name", engine]
+        if engine == "vllm":
+            words += ["--rollout.engine.tensor-parallel", str(sharers)]
         run(words, ranks)
         lines = (tmp_path / engine / "metrics.jsonl").read_text().splitlines()
         metrics[engine] = [json.loads(line) for line in lines]

@@ -1,5 +1,6 @@
 """What cannot work is found before anything heavy is loaded. No torch."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sdar.model.settings import EMBEDDED, EmbeddedConfig, find_model
 from sdar.model.vocabulary import check_vocabulary
 from sdar.objectives.base import PolicyGradient, Stream, objectives
 from sdar.plan.gpus import check_gpus
+from sdar.plan.shapes import shape_of
 from sdar.recipe import RunConfig
 from sdar.rollout.views import views
 from sdar.runs.files import check_writable, read_json
@@ -30,7 +32,7 @@ def check(config: RunConfig) -> None:
     check_run_name(config.run_name)
     check_writable(config.out)
     check_trackers(config.trackers)
-    config.rollout.engine.require()
+    check_engine(config)
     if pretrained := config.warm_start.from_ if config.model.path == EMBEDDED else config.model.path:
         check_vocabulary(Path(find_model(pretrained)))
     check_gpus(config)
@@ -63,6 +65,17 @@ def check(config: RunConfig) -> None:
     check_views(config)
     if needs_skills(config):
         skill_context(config)
+
+
+def check_engine(config: RunConfig) -> None:
+    """Find an engine that is missing here, or that the ranks cannot share. Raises `ConfigError`."""
+    engine = config.rollout.engine
+    engine.require()
+    try:
+        cuts = shape_of(config).cuts
+    except ConfigError:  # a model whose shape is not at hand: the engine finds out when it loads it
+        cuts = {}
+    engine.check_split(int(os.environ.get("WORLD_SIZE", 1)), cuts)
 
 
 def check_offload(config: RunConfig) -> None:

@@ -15,7 +15,8 @@ from sdar.trainer.distributed import World
 
 
 def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> Engine:
-    """The configured engine of this rank, with weights of its own."""
+    """The configured engine of this rank, with weights of its own. `ConfigError` if ranks cannot share it."""
+    config.rollout.engine.check_split(world.size, {})
     return config.rollout.engine.make(
         EngineParts(
             model=str(model),
@@ -23,6 +24,7 @@ def make_engine(config: RunConfig, model: Path, world: World, chat: Chat) -> Eng
             device=world.device,
             stop_ids=chat.stop_ids,
             max_live=config.rollout.max_live,
+            timeout=config.ranks.timeout,
         )
     )
 

@@ -86,8 +86,8 @@ class Budget:
         return self.built() | {"optimizer": 2 * MASTER * self.own / self.ranks}
 
     def engine(self) -> float:
-        """The engine's own copy, whole on every rank."""
-        return self.width * self.shape.parameters
+        """The engine's own copy: whole on every rank, or a part on each of those that share it."""
+        return self.width * self.shape.parameters / self.config.rollout.engine.sharers
 
     def certain(self) -> dict[str, Items]:
         """What is needed at least, whatever is played: the models and their optimizer, phase by phase."""
@@ -110,7 +110,7 @@ class Budget:
     def bucket(self) -> float:
         """What travels to the engine at one time, in its dtype; vLLM lays the largest tensor together."""
         whole = self.width * self.shape.embedding if isinstance(self.config.rollout.engine, VLLM) else 0
-        return min(BUCKET, self.engine()) + whole
+        return min(BUCKET, self.width * self.shape.parameters) + whole
 
     def layer_activations(self) -> float:
         """Bytes that a layer keeps for its backward pass, for each token.

@@ -30,6 +30,7 @@ class Plan:
     def of(cls, config: RunConfig, assumed: Assumed) -> "Plan":
         """From settings alone. Raises `ConfigError` for a model or an environment that is not known here."""
         shape = shape_of(config)
+        config.rollout.engine.check_split(assumed.gpus, shape.cuts)
         return cls(config=config, assumed=assumed, shape=shape, load=load_of(config, assumed, shape.context))
 
     @property

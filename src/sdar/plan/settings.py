@@ -26,7 +26,8 @@ class Assumed:
     link: float = 400.0
     """GB/s between GPUs, for sharded parameters and gradients."""
     launch: float = 8.0
-    """Microseconds of one kernel of the hf engine, whose decoding is limited by them."""
+    """Microseconds of one kernel of the hf engine, whose decoding is limited by them, and of one sum over
+    ranks that share an engine."""
     turns: int = 0
     """Turns of an episode; 0: env.max_turns, as many as there can be."""
     answer: int = 0

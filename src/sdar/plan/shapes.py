@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from sdar.errors import ConfigError, suggest
 from sdar.model.settings import EMBEDDED, find_model
 from sdar.recipe import RunConfig
+from sdar.rollout.engines.settings import KEY_HEADS
 
 KINDS: Mapping[str, tuple[bool, bool]] = {
     "llama": (False, False),
@@ -62,6 +63,11 @@ class ModelShape:
             )
         except KeyError as error:
             raise ConfigError(f"{where} does not say {error.args[0]}") from error
+
+    @property
+    def cuts(self) -> Mapping[str, int]:
+        """What ranks that share an engine must cut, by name."""
+        return {"heads": self.heads, KEY_HEADS: self.kv_heads, "units of an MLP": self.intermediate}
 
     @property
     def normed(self) -> bool:

@@ -88,8 +88,13 @@ def passes_of(budget: Budget, load: Load) -> dict[str, int]:
 
 
 def generate(budget: Budget, load: Load, assumed: Assumed) -> Work:
-    """Decoding: a step for each token of the longest row of work, as slow as memory or kernels make it."""
+    """Decoding: a step for each token of the longest row of work, as slow as memory or kernels make it.
+
+    Ranks that share an engine serve all their episodes together, each with its part of weights and cache, and
+    add up what two products of a layer give.
+    """
     config, shape, typical = budget.config, budget.shape, load.typical
+    sharers = config.rollout.engine.sharers
     rows = min(config.rollout.max_live, load.rank_episodes)
     own = load.rank_episodes * load.turns * typical.answer
     steps = max(load.turns * typical.answer, own / rows)
@@ -99,8 +104,10 @@ def generate(budget: Budget, load: Load, assumed: Assumed) -> Work:
     kernels = (
         KERNELS[shape.normed] * shape.layers + MORE_KERNELS if isinstance(config.rollout.engine, HF) else 0
     )
+    added = 2 * (sharers - 1) * live * shape.hidden * budget.width / (assumed.link * 1e9)
+    sums = 2 * shape.layers * (added + assumed.launch * 1e-6) if sharers > 1 else 0
     return Work(
         tokens=load.policy_tokens,
         flops=forward_flops(budget, load.policy_tokens, typical.prompt, load.policy_tokens),
-        seconds=steps * max(moved, kernels * assumed.launch * 1e-6),
+        seconds=steps * (max(moved, kernels * assumed.launch * 1e-6) + sums),
     )

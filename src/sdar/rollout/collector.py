@@ -85,6 +85,14 @@ class Player(Plays, Generic[D]):
             table.close()
         return [ended[task.id, index] for task, index in attempts]
 
+    @property
+    def _patience(self) -> float | None:
+        """Seconds until answers must be listened for though nothing was asked; None: they need not be."""
+        return None
+
+    def _settle(self) -> None:
+        """Nothing more is asked in this play."""
+
     @abstractmethod
     def _start(self, task: Task, index: int) -> D:
         """A fresh episode. Raises `ContextOverflow` for a first prompt that does not fit."""
@@ -124,7 +132,8 @@ class _Table(Generic[D]):
     def turn(self, seed: int, sampling: Sampling) -> list[D]:
         """Pass on what has come from players and environments; the episodes that ended."""
         asked = len(self.live) > len(self._acting)
-        heard = self._player._hear(at_once=bool(self._acting)) if asked else []
+        listens = asked or self._player._patience is not None
+        heard = self._player._hear(at_once=bool(self._acting)) if listens else []
         going = [episode for episode, answer in heard if answer is None]
         for episode, answer, step in self._acted([pair for pair in heard if pair[1] is not None], asked):
             self._player._take(episode, answer, step)
@@ -146,7 +155,7 @@ class _Table(Generic[D]):
             return [(episode, answer, episode.act(answer[0])) for episode, answer in answers]
         for episode, answer in answers:
             self._acting[self._threads.submit(episode.act, answer[0])] = (episode, answer)
-        done, _ = wait(self._acting, 0 if asked else None, FIRST_COMPLETED)
+        done, _ = wait(self._acting, 0 if asked else self._player._patience, FIRST_COMPLETED)
         ready = [future for future in self._acting if future in done]
         return [(*self._acting.pop(future), future.result()) for future in ready]
 
@@ -154,6 +163,7 @@ class _Table(Generic[D]):
         """Leave nothing behind, whatever happened."""
         self._threads.shutdown(cancel_futures=True)
         self._player._forget(self.live.values())
+        self._player._settle()
 
 
 class Collector(Player[Episode]):
@@ -214,6 +224,13 @@ class Collector(Player[Episode]):
             long_prompt=self.config.long_prompt,
             skills=skills,
         )
+
+    @property
+    def _patience(self) -> float | None:
+        return self.engine.patience
+
+    def _settle(self) -> None:
+        self.engine.settle()
 
     def _ask(self, episodes: Sequence[Episode], seed: int, sampling: Sampling) -> None:
         tickets = self.engine.submit([episode.request(seed) for episode in episodes], sampling)

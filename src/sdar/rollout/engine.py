@@ -49,6 +49,14 @@ class Engine(Protocol):
     dtype: str
     """What the weights are kept in, as torch names it: "float32" or "bfloat16"."""
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds until `step` must be called though this rank has asked nothing; None: it need not be.
+
+        An engine that several ranks share works only while each of them steps.
+        """
+        return None
+
     def submit(self, requests: Sequence[Request], sampling: Sampling) -> list[int]:
         """Take requests in, at any time; the ticket of each, a number that this engine never gave before.
 
@@ -60,6 +68,13 @@ class Engine(Protocol):
         """Work for about one token of every completion; (ticket, completion) of those that have ended.
 
         Empty while none has ended, and at once when nothing was asked.
+        """
+
+    def settle(self) -> None:
+        """Ask for nothing more for now; returns when all ranks that share the engine have come to this.
+
+        Each time that they generate, each rank settles once, also one that had nothing to ask. None of its
+        requests is unfinished then.
         """
 
     def abort(self) -> None:
@@ -81,11 +96,12 @@ class Engine(Protocol):
         """Be usable again. The weights are those of the next `update_weights`, which follows."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
-        """One completion for each request, in order; the engine is idle before."""
+        """One completion for each request, in order; the engine is idle before, and settled after."""
         tickets = self.submit(requests, sampling)
         done: dict[int, Completion] = {}
         while len(done) < len(tickets):
             done |= dict(self.step())
+        self.settle()
         return [done[ticket] for ticket in tickets]
 
 

@@ -102,14 +102,14 @@ def test_completions_keep_their_tickets_tokens_and_log_probs(make) -> None:
 def test_what_a_request_asks_for(make) -> None:
     engine = make()
     [ticket] = engine.submit([Request([1, 2], 2**64 - 1)], Sampling(temperature=0.5, max_tokens=100))
-    prompt, params = engine._llm.asked[str(ticket)]
+    prompt, params = engine._llm.asked[f"0.{ticket}"]
     assert prompt == [1, 2]
     assert params.seed == 2**63 - 1, "seeds of vLLM are signed"
     assert (params.temperature, params.max_tokens, params.logprobs) == (0.5, 62, 0)
     assert (params.stop_token_ids, params.ignore_eos, params.detokenize) == ([7, 9], True, False)
     assert params.logit_bias is None, "all ids are those of the tokenizer, or there is none"
     greedy = engine.submit([Request([1], 3)], Sampling(temperature=0.0))[0]
-    assert engine._llm.asked[str(greedy)][1].seed is None
+    assert engine._llm.asked[f"0.{greedy}"][1].seed is None
 
 
 def test_ids_beyond_the_tokenizers_are_not_sampled(make, tmp_path) -> None:
@@ -118,7 +118,7 @@ def test_ids_beyond_the_tokenizers_are_not_sampled(make, tmp_path) -> None:
     tiny_model(vocab=len(tokenizer) + 2, max_position_embeddings=64).save_pretrained(tmp_path)
     engine = make()
     [ticket] = engine.submit([Request([1, 2], 3)], Sampling())
-    _, params = engine._llm.asked[str(ticket)]
+    _, params = engine._llm.asked[f"0.{ticket}"]
     assert params.logit_bias == {len(tokenizer): -100.0, len(tokenizer) + 1: -100.0}
 
 
