@@ -140,6 +140,7 @@ def check_objective(config: "RunConfig", name: str) -> Findings:
 def check_engine(config: "RunConfig") -> Findings:
     """What the battery found."""
     config.rollout.engine.require()
+    config.rollout.engine.check_split(1, {})
     from transformers.utils import logging
 
     from sdar.rollout.engines.check import check_engine as battery

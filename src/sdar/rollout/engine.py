@@ -76,6 +76,7 @@ class Engine(Protocol):
         Each time that they generate, each rank settles once, also one that had nothing to ask. None of its
         requests is unfinished then.
         """
+        return  # most engines serve one rank
 
     def abort(self) -> None:
         """Forget all requests that have not ended. The engine is as usable as before."""

@@ -13,6 +13,7 @@ from sdar.plan.memory import BUCKET, FIRST_ROOM, LOGITS
 from sdar.plan.report import Plan
 from sdar.plan.settings import GIB, Assumed
 from sdar.recipe import load_config
+from sdar.rollout.engines.settings import VLLM
 
 SEVEN = ["alfworld/published", "qwen2.5-7b"]
 
@@ -48,6 +49,38 @@ def test_more_gpus_leave_the_engine_and_what_is_whole_as_it_is() -> None:
     assert one["score"]["gathered"] == eight["score"]["gathered"]
     assert one["rollout"]["engine"] == eight["rollout"]["engine"] == 2 * 7_615_616_512
     assert one["rollout"]["KV cache"] == 8 * eight["rollout"]["KV cache"]
+
+
+def test_ranks_that_share_an_engine_have_a_part_of_it_each() -> None:
+    engine = {"rollout.engine": "vllm"}
+    whole, shared = (
+        Plan.of(load_config(*SEVEN, engine | {"rollout.engine.tensor_parallel": size}), Assumed(gpus=4))
+        for size in (1, 4)
+    )
+    parts = [plan.memory()["rollout"]["engine"] for plan in (whole, shared)]
+    assert parts == [2 * 7_615_616_512, 2 * 7_615_616_512 / 4]
+    assert whole.memory()["sync"]["gathered"] == shared.memory()["sync"]["gathered"], "tensors come in whole"
+    # A decode step reads a quarter of the weights, all ranks' caches in quarters, and adds up twice a layer.
+    steps, rows = 50 * 256, 32
+    parameters, cache = 2 * 7_615_616_512, rows * whole.load.typical.prompt * 2 * 28 * 512 * 2
+    added = 2 * 28 * (2 * 3 * rows * 3584 * 2 / 400e9 + 8e-6)
+    assert whole.work()["generate"].seconds == pytest.approx(steps * (parameters + cache) / 3350e9)
+    seconds = steps * ((parameters / 4 + cache) / 3350e9 + added)
+    assert shared.work()["generate"].seconds == pytest.approx(seconds)
+
+
+def test_an_engine_that_cannot_be_shared_so_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--rollout.engine", "vllm", "--rollout.engine.tensor_parallel", "8"]
+    assert main(["plan", *SEVEN, "--gpus", "8", *words]) == 2
+    whole = "28 heads, 4 key heads, 18944 units of an MLP: use 4"
+    said = f"error: rollout.engine.tensor_parallel is 8, which does not cut 8 ranks, {whole}\n"
+    assert capsys.readouterr().err == said
+    monkeypatch.setattr(VLLM, "require", lambda self: None)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert main(["train", "qwen2.5-7b", *words, "--dry-run"]) == 2
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("gpus", [1, 4])
