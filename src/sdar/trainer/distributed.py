@@ -128,8 +128,11 @@ def shard(
     are kept in the host's memory, and must be there when a pass begins.
 
     Trained parameters stay in float32; they are cast to `compute_dtype` for forward and backward, and
-    gradients are reduced in float32. A policy of which nothing is trained is kept in `compute_dtype`.
+    gradients are reduced in float32. A policy of which nothing is trained is kept in `compute_dtype`. Raises
+    `ConfigError` for a parameter without rows, which cannot be cut.
     """
+    if single := [name for name, parameter in policy.model.named_parameters() if parameter.dim() == 0]:
+        raise ConfigError(f"the model's parameter '{single[0]}' is a single number, which cannot be sharded")
     if not any(parameter.requires_grad for parameter in policy.parameters()):
         for parameter in policy.parameters():
             parameter.data = parameter.data.to(compute_dtype)

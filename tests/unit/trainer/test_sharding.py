@@ -14,7 +14,7 @@ from sdar.errors import ConfigError
 from sdar.model.load import load_model
 from sdar.model.policy import Packed, Policy
 from sdar.model.settings import ModelConfig
-from sdar.trainer.distributed import World, full, join
+from sdar.trainer.distributed import World, full, join, shard
 from sdar.trainer.sharding import sharded_policy
 
 PACK = Packed.from_sequences([(list(range(30)), list(range(1, 30))), ([7, 8, 9], [2])])
@@ -118,3 +118,10 @@ def test_only_safetensors_are_read(world: World, tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(ConfigError, match="has no safetensors files"):
         build(tmp_path, world)
+
+
+def test_a_parameter_without_rows_is_refused(world: World) -> None:
+    policy = Policy(tiny_model())
+    policy.model.model.layers[0].scale = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(ConfigError, match=r"'model\.layers\.0\.scale' is a single number"):
+        shard(policy, world)
