@@ -29,7 +29,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     args = parser.parse_args()
     bank, prompts = SkillBank.load(args.bank), WebshopSpec(prompt=args.prompts).prompts()
-    goals = list(dict.fromkeys(json.loads(args.goals.read_text(encoding="utf-8"))))
+    goals = json.loads(args.goals.read_text(encoding="utf-8"))
     ours, published, same = Keyword(), KeywordPublished(), Counter[str]()
     for goal in goals:
         page = f"WebShop [SEP] Instruction: [SEP] {goal} [SEP] Search"

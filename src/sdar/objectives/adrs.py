@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sdar.errors import ConfigError, suggest
 from sdar.objectives.base import Credit, PolicyGradient, StepInputs, Stream, check_range, objectives
 from sdar.ops.reduce import masked, weighted
 from sdar.settings.schedules import Coef
+from sdar.settings.values import check_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,8 +70,7 @@ class ADRS(PolicyGradient):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 0.0, math.inf, "eta", "sharpness", "cap")
-        if self.trust not in list(Trust):
-            raise ConfigError(f"unknown objective.trust '{self.trust}': {suggest(self.trust, list(Trust))}")
+        check_choices(self, "objective", trust=Trust)
 
     @property
     def needs(self) -> frozenset[Stream]:

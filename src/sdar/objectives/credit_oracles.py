@@ -100,7 +100,7 @@ def adrs(objective: Any, x: StepInputs) -> np.ndarray:
             returns = [return_E[mine[i][0]] for i in alike]
             evidence = np.average(returns, weights=liked[alike])
             evidence -= np.average(returns, weights=1 - liked[alike])
-        trust = 1 / (1 + np.exp(-objective.sharpness * evidence))
+        trust = (1 + np.tanh(objective.sharpness * evidence / 2)) / 2
         reward_M[place] = eta * trust * (teacher_M[place] - teacher_M[place].mean()) / std
     group_M = group_E[x.episode_M.numpy()]
     columns = {group: np.flatnonzero(taught_M & (group_M == group)) for group in set(group_E.tolist())}

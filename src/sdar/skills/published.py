@@ -81,7 +81,10 @@ def _from_json(bank: Mapping[str, Any], kinds: Collection[str]) -> tuple[Skill, 
 
 def _lost(what: object, kinds: Collection[str]) -> str:
     """What an import that would lose something says."""
-    return f"{what} would be lost: it is for none of the task kinds {', '.join(sorted(kinds)) or 'mapped'}"
+    if not kinds:
+        return f"{what} would be lost: no kind of task_to_skill in {MAPPING} has it"
+    names = ", ".join(sorted(kinds))
+    return f"{what} would be lost: it is for none of the task kinds {names}; without --env all kinds are kept"
 
 
 def _match(kinds: Collection[str], published: Sequence[str]) -> dict[str, str]:

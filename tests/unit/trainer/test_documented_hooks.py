@@ -13,12 +13,13 @@ from tests.runs import LooseSpec, tiny_trainer
 from sdar.objectives import objectives
 from sdar.objectives.agent_opsd import AgentOPSD
 from sdar.objectives.base import Credit, StepInputs, Stream
-from sdar.objectives.batches import random_step
+from sdar.objectives.batches import random_inputs, random_step
 from sdar.objectives.sdar import SDAR
 from sdar.objectives.ucob import UCOB
 from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.stages import stages
 from sdar.rollout.views import views
+from sdar.text.spans import Span
 from sdar.trainer.distributed import World
 from sdar.types import Group
 
@@ -100,6 +101,14 @@ def credits() -> Iterator[Any]:
             names = {"Credit": Credit, "StepInputs": StepInputs, "Stream": Stream}
             exec(compile(block, str(PAGE), "exec"), names)
             yield names["credit"]
+
+
+def test_actions_are_told_from_reasoning() -> None:
+    (line,) = (block for block in BLOCKS if block.startswith("action_BT"))
+    names = {"Stream": Stream, "Span": Span, "x": random_inputs(0)}
+    exec(compile(line, str(PAGE), "exec"), names)
+    assert torch.equal(names["action_BT"], names["x"].span_BT == 2)
+    assert 0 < names["action_BT"].sum() < names["action_BT"].numel()
 
 
 def test_what_credit_may_look_at() -> None:
