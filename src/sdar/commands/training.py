@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sdar.commands.base import IS_MAIN, STOPPED, TableOptions, configure, runs_dir, say, short, show, warn
 from sdar.errors import ConfigError, DataError
-from sdar.settings.config import Layer, to_toml
+from sdar.settings.config import Layer, to_table, to_toml
 from sdar.settings.shipped import read_recipe
 from sdar.settings.values import Words
 
@@ -71,6 +71,8 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         before, after = evals[min(evals)], evals[max(evals)]
         sheets.append(gain_sheet(before, after, players))
         lines += story(config, before, after)
+        if done == config.train.steps:
+            lines += alone(config)
     lines.append(f"learning curve: {run.learning_curve}")
     if done < config.train.steps:
         go_on = f"go on with: sdar train --resume {run.path}"
@@ -89,6 +91,18 @@ def story(config: "RunConfig", before: "EvalResult", after: "EvalResult") -> lis
             f"{after.temperature:g}: success while training is not success on the panel"
         )
     return [*lines, config.env.experts_are] if config.env.experts_are else lines
+
+
+def alone(config: "RunConfig") -> list[str]:
+    """What GRPO alone reaches with the run's budget, where the package knows it."""
+    from sdar.evaluation.baseline import baseline_line, conditions
+    from sdar.model.load import weights_digest
+    from sdar.model.settings import EMBEDDED, find_model
+
+    path = config.model.path
+    weights = "" if path == EMBEDDED else weights_digest(find_model(path))
+    line = baseline_line(conditions(to_table(config), config.panel.fingerprint), weights)
+    return [line] if line else []
 
 
 def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:

@@ -1,0 +1,31 @@
+"""The package's baselines come out of a study's result files."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from sdar.evaluation.baseline import baseline_line, baselines, conditions
+from sdar.model.load import weights_digest
+from sdar.recipe import load_config
+from sdar.settings.config import to_table
+
+STUDIES = Path(__file__).parents[3] / "studies"
+
+
+def test_grpo_of_the_study_is_shown_beside_a_run_from_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDIES))
+    module = importlib.import_module("baselines")
+    module.write([STUDIES / "when_it_helps.toml"], tmp_path / "made.json")
+    made = list(baselines(tmp_path / "made.json"))
+    assert [each.conditions["train.steps"] for each in made] == [30]
+    config = load_config({"train.steps": 30})
+    weights = weights_digest(STUDIES / "models" / "when_it_helps")
+    line = baseline_line(
+        conditions(to_table(config), config.panel.fingerprint), weights, tmp_path / "made.json"
+    )
+    assert (
+        "30.5 % before, 43.4 % [38.0, 48.8] trained (2 seeds; sdar study studies/when_it_helps.toml" in line
+    )
