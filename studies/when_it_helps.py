@@ -133,8 +133,8 @@ def screen_table(study: Study) -> str:
 def chosen(study: Study, terms: Sequence[str]) -> Arm:
     """The arm of these terms that the plan's rule confirms, among those with a frozen or averaging teacher.
 
-    The best mean success at the end with right skills; of all within two points of it, the best at step 10. Arms
-    that the screen gave one seed only were far behind (the plan's amendment).
+    The best mean success at the end with right skills; of all within two points of it, the best at step 10.
+    Arms with one seed only were far behind (the plan's amendment).
     """
     curves = {
         arm: curve(study.arm(*arm))
