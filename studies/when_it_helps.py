@@ -1,4 +1,4 @@
-"""The report of `when_it_helps.toml` and `smollm2.toml`: tables and figure of docs/when_it_helps.md.
+"""The report of `when_it_helps.toml`, `when_it_helps_confirmed.toml` and `smollm2.toml`: docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 
@@ -20,6 +20,8 @@ from sdar.evaluation.results import Interval
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
+FILES = ("when_it_helps", "when_it_helps_confirmed", "smollm2")
+"""The studies of the page: screen, confirmation, and a model that reads English."""
 NAMES = {
     "grpo": "GRPO",
     "published": "SDAR as published",
@@ -198,14 +200,18 @@ def draw(study: Study, path: Path) -> None:
 
 def write_report(studies: Path, page: Path) -> None:
     """Rewrite the generated parts of `page` and its figure beside it, from the studies in a directory."""
-    screen, english = (Study.read(studies / f"{name}.toml") for name in ("when_it_helps", "smollm2"))
-    for study in (screen, english):
+    screen, confirmed, english = (Study.read(studies / f"{name}.toml") for name in FILES)
+    for study in (screen, confirmed, english):
         if not study.arm("grpo"):
             raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
     blocks = {
         "status": status_table(screen),
         "source": source_list(screen),
         "screen": screen_table(screen),
+        "confirmed-status": status_table(confirmed),
+        "confirmed": arms_table(confirmed, SHOWN),
+        "claims": claims_table(confirmed),
+        "confirmed-source": source_list(confirmed),
         "english": arms_table(english, (0, 6)),
         "english-source": source_list(english),
     }

@@ -108,8 +108,8 @@ def test_the_page_has_all_blocks(report: ModuleType, tmp_path: Path) -> None:
     assert (page.parent / "images" / "when-it-helps.png").is_file()
 
 
-def test_results_are_of_the_runs_that_the_files_plan() -> None:
-    for name in ("when_it_helps", "smollm2"):
+def test_results_are_of_the_runs_that_the_files_plan(report: ModuleType) -> None:
+    for name in report.FILES:
         plan = read_plan(ROOT / "studies" / f"{name}.toml")
         planned = {run.name: json.loads(json.dumps(run.settings)) for run in plan.runs}
         for file in sorted(plan.results.glob("*.json")):
