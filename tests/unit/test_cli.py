@@ -116,9 +116,22 @@ def test_dry_run_prints_settings_that_give_the_same_run(
 
 def test_the_default_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--dry-run"]) == 0
-    settings = tomllib.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    settings = tomllib.loads(printed.out)
     assert (settings["env"]["name"], settings["objective"]["name"]) == ("alfworld", "sdar")
     assert (settings["model"]["path"], settings["rollout"]["context"]) == ("embedded", "transcript")
+    assert (settings["teacher"]["name"], settings["train"]["steps"]) == ("reference", 30)
+    assert printed.err == "this is: sdar train objectives/recommended\n"
+    assert main(["train", "objectives/recommended", "--dry-run"]) == 0
+    assert capsys.readouterr().out == printed.out
+
+
+def test_any_setting_makes_it_another_run_than_the_default_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--train.seed", "1", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    settings = tomllib.loads(printed.out)
+    assert (settings["objective"]["coef"], settings["teacher"]["name"]) == (0.01, "start-of-step")
+    assert printed.err == ""
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,15 @@ class TrainOptions(TableOptions):
     """Short for --eval.tasks: cut the panel to about so many tasks, each kind with its share."""
 
 
+RECOMMENDED = "objectives/recommended"
+"""The recipe of `sdar train` without recipes and settings."""
+
+
 def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
-    """Train an agent; without arguments the default run, on a CPU, in minutes.
+    """Train an agent; without arguments what our study recommends, on a CPU, in minutes.
 
     Recipes are merged from left to right; flags win. RECIPE is one that `sdar list recipes` shows, or a TOML
-    file; RUN/config.toml is one too.
+    file; RUN/config.toml is one too. `sdar train` alone is `sdar train objectives/recommended`.
     """
     from sdar.build.checks import check, pretrained_hint
     from sdar.build.resume import is_finished
@@ -42,6 +46,9 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
             raise ConfigError("--resume takes its settings from the run: give no recipe beside it")
         resumed, config = resumable(options.resume, flags)
     else:
+        if not (words or flags.values or options.limit):
+            words = [RECOMMENDED]
+            warn(f"this is: sdar train {RECOMMENDED}")
         layers = [*map(read_recipe, words), short(options, "limit")]
         resumed, config = None, configure(layers, flags, TrainOptions)
     check_plugins(config, flags)

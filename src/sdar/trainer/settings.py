@@ -39,7 +39,7 @@ class Order(StrEnum):
 class TrainConfig:
     """The course of a run."""
 
-    steps: int = 60
+    steps: int = 30
     """Training steps."""
     seed: int = 0
     """Decides tasks, sampling and shuffling."""
