@@ -202,11 +202,11 @@ class WarmStartConfig:
     """Share of wrong steps in all other demonstrations."""
     right: float = 0.5
     """Share of the demonstrations that show the right skills."""
-    wordings: int = 1
+    wordings: int = 3
     """Wordings of each skill that demonstrations draw from, its summary first."""
-    wrong: float = 0.0
+    wrong: float = 0.125
     """Share that shows the skills of another kind of task, and plays as if there were none."""
-    junk: float = 0.0
+    junk: float = 0.125
     """Share that shows unrelated text instead of skills, and plays as if there were none."""
     text_weight: float = 0.3
     """Weight of what the environment says, against 1 for what the expert says; the embedded model only."""

@@ -20,7 +20,7 @@ def test_a_card_says_what_the_model_is_and_how_well_it_plays(tmp_path: Path) -> 
     assert "base_model: Qwen/Qwen2.5-3B-Instruct\n" in head
     assert "- sdar\n- reinforcement-learning\n- alfworld\n- sdar\n" in head
     assert "# mine, step 10\n" in card
-    assert "for 10 of 60 steps" in card
+    assert "for 10 of 30 steps" in card
     assert "50.0 % [" in card
     assert run.id in card
     assert "[optim]\nlr = 0.0004\n" in card
