@@ -1,4 +1,4 @@
-"""The report of `when_it_helps.toml`, `when_it_helps_confirmed.toml` and `smollm2.toml`: docs/when_it_helps.md.
+"""The report of `when_it_helps*.toml` and `smollm2.toml`: tables and figure of docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 
