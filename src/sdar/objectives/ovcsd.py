@@ -39,8 +39,8 @@ class OVCSD(PolicyGradient):
     them. The divergence is over the teacher's likeliest tokens and one bucket for all others. Each term is a
     mean over the tokens of all extra samples.
 
-    Source: OVCSD, arXiv 2607.27937, by a third party's reproduction of it: groups, states, tries,
-    verification, comparison, 16 tokens, coef.
+    Source: a third party's reproduction of OVCSD, arXiv 2607.27937: groups, states, tries, verification,
+    comparison, 16 tokens, coef.
 
     Differences from the paper: not known in full. What the reproduction leaves open is ours: the defaults of
     `fork_coef`, `blame` and `first`, the weight w of a row, which is 1 and so scaled by coef alone, and that

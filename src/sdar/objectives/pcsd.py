@@ -33,8 +33,8 @@ class PCSD(PolicyGradient):
     the last gap, where not the mean. Damping is one-sided: a rising gap does not open the gate further. With
     a window of 1 this is SDAR.
 
-    Source: PCSD, arXiv 2608.01837, from two summaries of it: the windows of 1 and 8 tokens with decay, the
-    adaptive share a that rises with the local variance, the one-sided damping outside the sigmoid, and coef.
+    Source: two summaries of PCSD, arXiv 2608.01837: the windows of 1 and 8 tokens with decay, the adaptive
+    share a that rises with the local variance, the one-sided damping outside the sigmoid, and coef.
     There is no published code.
 
     Differences from the paper: not known. The summaries do not give the form of a, nor the values of scale,

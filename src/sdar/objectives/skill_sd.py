@@ -51,7 +51,7 @@ class SkillSD(PolicyGradient):
 
         metrics |= {
             "teacher/gap_mean": weighted(teacher_BT - x.logp_BT, x.taught_BT),
-            "skill-sd/kl": weighted(kl_BT, x.taught_BT),
-            "skill-sd/loss": weighted(skill_BT, x.taught_BT),
+            "skill_sd/kl": weighted(kl_BT, x.taught_BT),
+            "skill_sd/loss": weighted(skill_BT, x.taught_BT),
         }
         return LossOutput(self.reduce(policy_BT + self.at(self.coef, x) * skill_BT, x), metrics)
