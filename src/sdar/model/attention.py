@@ -6,9 +6,10 @@ transformers makes no mask for it, because it has no mask function of that name.
 """
 
 import inspect
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import Any, cast
 
@@ -38,6 +39,8 @@ class Segments:
     """(S + 1,) int32: where the keys of each segment start when they are laid end to end."""
     needed: Tensor | None = None
     """Ascending indices of the tokens whose final hidden states are read; None: all of them."""
+    is_last: bool = False
+    """Whether they are handed to the last layer, where nobody reads what the other tokens attend to."""
     _masks: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -65,17 +68,31 @@ class Segments:
         """Whether a segment has a parent."""
         return self.read_offsets is not self.offsets
 
-    def mask(self, number: int, groups: int, like: Tensor) -> Tensor | None:
-        """What a segment's tokens, `groups` times, add to their scores of what it reads.
+    @cached_property
+    def asking(self) -> tuple[int, ...]:
+        """How many tokens at the end of each segment attend: in the last layer, from the first one read."""
+        if not self.is_last or self.needed is None:
+            return self.lengths
+        needed, asking, end = self.needed.tolist(), [], 0
+        for length, read in zip(self.lengths, self.read_lengths, strict=True):
+            first, end = end, end + length
+            place = bisect_left(needed, first)
+            count = end - needed[place] if place < len(needed) and needed[place] < end else 0
+            # Where a sequence begins, a causal pass over all of it costs half.
+            asking.append(length if length == read and 2 * count > length else count)
+        return tuple(asking)
 
-        None where it has no parent.
+    def mask(self, number: int, groups: int, like: Tensor) -> Tensor | None:
+        """What a segment's asking tokens, `groups` times, add to their scores of what it reads.
+
+        None where these are the whole sequence.
         """
-        length, read = self.lengths[number], self.read_lengths[number]
-        if length == read:
+        asking, read = self.asking[number], self.read_lengths[number]
+        if asking == read:
             return None
-        key = (length, read, like.dtype)
+        key = (asking, read, like.dtype)
         if key not in self._masks:
-            mask = like.new_full((length, read), float("-inf")).triu_(read - length + 1)
+            mask = like.new_full((asking, read), float("-inf")).triu_(read - asking + 1)
             self._masks[key] = mask.repeat(groups, 1)
         return self._masks[key]
 
@@ -115,8 +132,11 @@ def varlen_attention(
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, segments: Segments, number: int, scaling: float | None
 ) -> Tensor:
-    """Attention (1, length, heads, width) of one segment."""
-    groups = q.shape[1] // k.shape[1]
+    """Attention (1, length, heads, width) of one segment; 0 for tokens at its beginning that do not ask."""
+    groups, silent = q.shape[1] // k.shape[1], q.shape[2] - segments.asking[number]
+    q = q[:, :, silent:]
+    if not q.shape[2]:
+        return q.new_zeros(1, silent, q.shape[1], q.shape[3])
     mask = segments.mask(number, groups, q)
     if mask is None:
         output = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
@@ -124,7 +144,7 @@ def _attend(
         # Query heads that share keys are laid out as queries of one head, so that keys are not copied.
         laid = q.reshape(1, k.shape[1], -1, q.shape[-1])
         output = F.scaled_dot_product_attention(laid, k, v, attn_mask=mask, scale=scaling).reshape(q.shape)
-    return output.transpose(1, 2)
+    return F.pad(output.transpose(1, 2), (0, 0, 0, 0, silent, 0)) if silent else output.transpose(1, 2)
 
 
 def _read(x: Tensor, segments: Segments) -> list[Tensor]:

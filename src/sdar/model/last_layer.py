@@ -1,12 +1,14 @@
-"""Spares the last decoder layer what nobody reads: its MLP works for the tokens whose states are read."""
+"""Spares the last decoder layer what nobody reads: it attends and its MLP works for tokens that are read."""
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
 def narrow_last_layer(decoder: nn.Module) -> None:
-    """Let the MLP of `decoder`'s last layer leave out tokens that are not in `Segments.needed`.
+    """Let `decoder`'s last layer leave out tokens that are not in `Segments.needed`, beyond keys and values.
 
     Their final states are then not those of the model. Of a short model whose prompts are long this is a good
     part of the work. A layer without a dense MLP under the usual name stays as it is, and so does one that
@@ -27,10 +29,16 @@ class _Narrow:
         self._needed: Tensor | None = None
         self._tokens = 0
 
-    def begin(self, layer: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
-        """Before the layer."""
+    def begin(self, layer: nn.Module, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the layer: its attention is told that it is the last, in passes that only score.
+
+        Gradients would be rounded in another way than in the runs that are recorded.
+        """
         segments = named.get("segments")
         self._needed = None if segments is None else segments.needed
+        if segments is not None and not torch.is_grad_enabled():
+            named = named | {"segments": replace(segments, is_last=True)}
+        return inputs, named
 
     def before(self, mlp: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
         """Before the MLP: only the rows that are needed of (1, N, D)."""

@@ -4,6 +4,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,31 @@ def test_a_segment_reads_the_segments_before_it_on_its_path(
         wide = [whole[0], *(x.repeat_interleave(HEADS // KV_HEADS, dim=1) for x in whole[1:])]
         want = F.scaled_dot_product_attention(*wide, is_causal=True, scale=SCALE).transpose(1, 2)
         torch.testing.assert_close(part, want[:, -length:])
+
+
+@pytest.mark.parametrize("parents", [(), PARENTS])
+def test_in_the_last_layer_only_what_is_read_attends(parents: tuple[int, ...]) -> None:
+    q, k, v = inputs()
+    ends = [sum(LENGTHS[: i + 1]) for i in range(len(LENGTHS))]
+    needed = torch.tensor([ends[1] - 1, ends[2] - 2, ends[2] - 1])
+    whole = Segments.of(LENGTHS, q.device, parents, needed)
+    last = replace(whole, is_last=True)
+    assert whole.asking == tuple(LENGTHS)
+    assert last.asking == (0, 1, 2 if parents or LENGTHS[2] > 3 else LENGTHS[2])
+    want, found = (
+        varlen_attention(nn.Identity(), q, k, v, None, scaling=SCALE, segments=each)[0]
+        for each in (whole, last)
+    )
+    assert found.shape == want.shape
+    torch.testing.assert_close(found[:, needed], want[:, needed])
+    assert not found[:, : ends[0]].any()
+
+
+def test_a_beginning_of_which_most_is_read_is_one_causal_pass() -> None:
+    needed = torch.tensor([2, 6, 9])
+    segments = replace(Segments.of([5, 5], torch.device("cpu"), (), needed), is_last=True)
+    assert segments.asking == (5, 5)
+    assert segments.mask(0, 1, torch.zeros(1)) is None
 
 
 @pytest.mark.usefixtures("fresh_choice")
