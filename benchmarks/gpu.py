@@ -9,6 +9,7 @@ whether flash attention ran, and how far the engine's log-probs are from the tra
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 import sdar
+from sdar.errors import ConfigError
 from sdar.model.attention import VARLEN
 from sdar.model.load import keep_layer_inputs
 from sdar.model.policy import Packed, Policy
@@ -248,4 +250,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

@@ -6,9 +6,9 @@ A step of ALFWorld with window prompts, of random tokens: a student's prompt has
 share, 60 of its task), the teacher's 1,045 more, the skills of the task's kind, in front of it; answers have
 110. The phases are those of a `published` recipe: rollout with the `hf` engine, the passes of old log-probs,
 reference and teacher, one update. The model has two layers of random weights. Seconds are of this process's
-CPU time, on one thread, the median of `--repeats` runs in turn; the teacher's share of a step is that of each run,
-and the median counts. The teacher's log-probs are compared. A
-published step has hundreds of samples of each kind, so a pack is of one kind, as here.
+CPU time, on one thread, the median of `--repeats` runs in turn; the teacher's share of a step is that of each
+run, and the median counts. The teacher's log-probs are compared. A published step has hundreds of samples of
+each kind, so a pack is of one kind, as here.
 """
 
 import argparse
