@@ -102,16 +102,20 @@ def _weights(model: nn.Module) -> list[_Weight]:
 def _in_buckets(
     weights: Sequence[_Weight], itemsize: int, size: int
 ) -> Iterator[list[tuple[_Weight, int, int]]]:
-    """Weights, each with its first row and the one after its last, that take at most `size` bytes whole."""
+    """Weights, each with its first row and the one after its last, that take at most `size` bytes whole.
+
+    Where adapters are added in, the stored rows and the float32 sum that are there for a while count too.
+    """
     part: list[tuple[_Weight, int, int]] = []
     held = 0
     for weight in weights:
         rows = len(weight.parameter)
-        row = weight.parameter.numel() // rows * itemsize
-        most = max(1, size // row)
+        width = weight.parameter.numel() // rows
+        row, passing = width * itemsize, width * (itemsize + 4) if weight.layer else 0
+        most = max(1, size // (row + passing))
         for start in range(0, rows, most):
             stop = min(start + most, rows)
-            if part and held + (stop - start) * row > size:
+            if part and held + (stop - start) * (row + passing) > size:
                 yield part
                 part, held = [], 0
             part.append((weight, start, stop))

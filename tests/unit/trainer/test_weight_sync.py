@@ -86,6 +86,25 @@ def test_weights_travel_in_small_buckets_with_tied_names_side_by_side(world: Wor
     assert all(torch.equal(tensor, expected[name]) for name, tensor in engine.model.state_dict().items())
 
 
+def test_of_adapted_weights_the_sum_counts_too_and_parts_are_what_they_are_whole(world: World) -> None:
+    config = LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    policy = Policy(get_peft_model(tiny_model(), config).eval())
+    shard(policy, world)
+    at_once = {name: tensor for [bucket] in [list(buckets(policy, torch.float32))] for name, tensor in bucket}
+    size = max(tensor.nbytes for name, tensor in at_once.items() if "down_proj" in name)
+    sent = list(buckets(policy, torch.float32, size=size))
+    for bucket in sent:
+        unique = {tensor.data_ptr(): tensor.nbytes for _, tensor in bucket}
+        # In float32 the stored rows, their sum and the result are three times the rows.
+        summed = [2 * tensor.nbytes for name, tensor in bucket if "q_proj" in name or "down_proj" in name]
+        assert sum(unique.values()) <= size
+        assert max(summed, default=0) * 3 / 2 <= size
+    shapes = {name: tensor.shape for name, tensor in at_once.items()}
+    assert len([1 for bucket in sent for name, _ in bucket if "layers.0.mlp.down_proj" in name]) > 2
+    for name, tensor in whole(fitting(sent, shapes), shapes):
+        torch.testing.assert_close(tensor, at_once[name])
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_exported_is_the_policy(world: World, tmp_path: Path, tied: bool, dtype: torch.dtype) -> None:
