@@ -26,7 +26,7 @@ from sdar.rollout.settings import RolloutConfig, WriterConfig
 from sdar.rollout.views import ViewsConfig
 from sdar.settings.config import FLAGS, Layer, load, to_table
 from sdar.settings.schedules import Shape
-from sdar.settings.shipped import find_file, read_recipe
+from sdar.settings.shipped import find_file, read_recipes
 from sdar.settings.values import convert, plain
 from sdar.skills.context import Detail, SkillsConfig
 from sdar.trainer.settings import CheckpointConfig, OptimConfig, RanksConfig, TrainConfig, WarmStartConfig
@@ -148,7 +148,7 @@ def _layers(parts: Sequence[Part]) -> Iterator[Layer]:
         elif isinstance(part, RunConfig):
             yield Layer("whole settings", to_table(part))
         elif isinstance(part, str | Path):
-            yield read_recipe(str(part))
+            yield from read_recipes([str(part)])
         elif isinstance(part, Mapping):
             yield Layer(CODE, _nested(part))
         else:

@@ -25,7 +25,7 @@ from sdar.objectives.base import objectives
 from sdar.objectives.oracles import oracles
 from sdar.recipe import load_config
 from sdar.settings.config import Layer
-from sdar.settings.shipped import read_recipe
+from sdar.settings.shipped import read_recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -143,7 +143,7 @@ def check_sdar(words: Sequence[str], in_text: bool, monkeypatch: pytest.MonkeyPa
             """What a command does first: read its words, recipes and flags."""
             spaced = "".join(f"{word} " for word in words)
             assert in_text or re.fullmatch(word_pattern(command.usage), spaced), command.usage
-            recipes = [read_recipe(word) for word in command.recipes(words) if not in_text]
+            recipes = [] if in_text else read_recipes(command.recipes(words))
             if command.settings:
                 load_config([*recipes, flags], also=[field.name for field in fields(command.options)])
             return 0

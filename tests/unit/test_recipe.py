@@ -27,7 +27,7 @@ from sdar.rollout.settings import RolloutConfig
 from sdar.rollout.views import ViewsConfig
 from sdar.settings import schedules
 from sdar.settings.config import Layer, fingerprint, load, read_toml, to_table
-from sdar.settings.shipped import PACKAGE, read_recipe
+from sdar.settings.shipped import PACKAGE, read_recipes
 
 RECIPES = PACKAGE / "recipes"
 FILES = sorted(RECIPES.rglob("*.toml"))
@@ -49,12 +49,12 @@ def assert_within(part: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(RECIPES)))
 def test_recipes_load_and_say_what_they_set(file: Path) -> None:
-    layer = read_toml(file)
-    config = load_config([layer])
+    *_, layer = layers = read_recipes([str(file)])
+    config = load_config(layers)
     table = to_table(config)
     assert_within(layer.values, table)
     assert load(RunConfig, [Layer("again", table)]) == config
-    assert fingerprint(config) == fingerprint(load_config([layer]))
+    assert fingerprint(config) == fingerprint(load_config(layers))
 
 
 LIMITS = {"alfworld": (2048, "error"), "webshop": (4096, "error"), "search_qa": (4096, "cut")}
@@ -127,7 +127,7 @@ ROWS: dict[str, PolicyGradient] = {
 @pytest.mark.parametrize("env", PUBLISHED)
 @pytest.mark.parametrize("row", ROWS)
 def test_what_the_published_code_computes(env: str, row: str) -> None:
-    config = load_config([read_recipe(f"{env}/published"), read_recipe(f"{row}-published")])
+    config = load_config([f"{env}/published", f"{row}-published"])
     assert config.objective == replace(ROWS[row], kl_coef=PUBLISHED[env][4], reduction="micro-batch-mean")
     assert config.advantage.statistics == "turn"
 
@@ -137,13 +137,13 @@ def test_every_row_of_the_paper_has_a_recipe() -> None:
 
 
 def test_the_published_decay_of_rlsd_counts_steps_from_one() -> None:
-    lam = schedules.parse(read_recipe("rlsd-published").values["objective"]["lam"])
+    lam = schedules.parse(read_recipes(["rlsd-published"])[0].values["objective"]["lam"])
     for step in (1, 2, 50, 99, 100, 150):
         assert lam.at(step - 1, 150) == pytest.approx(0.5 * max(0.0, 1 - step / 100), abs=1e-12)
 
 
 def test_webshop_as_published() -> None:
-    env = load_config([read_recipe("webshop/published")]).env
+    env = load_config("webshop/published").env
     assert isinstance(env, WebshopSpec)
     assert env.semantics is Semantics.OFFICIAL
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdar.settings.config import Layer, load
-from sdar.settings.shipped import read_recipe
+from sdar.settings.shipped import read_recipes
 from sdar.text.sheets import Column, Format, Sheet, write
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def shown(command: Command, words: list[str], flags: Layer) -> list[Any]:
     own, settings = divide(flags, [field.name for field in dataclasses.fields(command.options)])
     if not command.settings:
         return [load(command.options, [own])]
-    config = configure([read_recipe(word) for word in command.recipes(words)], settings)
+    config = configure(read_recipes(command.recipes(words)), settings)
     return [load(command.options, [own]), config]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sdar.commands.base import IS_MAIN, TableOptions, configure, runs_dir, short, show
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import Layer, to_table
-from sdar.settings.shipped import read_recipe
+from sdar.settings.shipped import read_recipes
 
 if TYPE_CHECKING:
     from sdar.evaluation.results import EvalResult
@@ -168,7 +168,7 @@ def split_words(words: list[str]) -> tuple[str, list[Layer]]:
         raise ConfigError(
             "sdar eval takes one model, first: a run, a checkpoint, a transformers model or an expert"
         )
-    return words[0], [read_recipe(word) for word in words[1:]]
+    return words[0], read_recipes(words[1:])
 
 
 def chosen_engine(options: EvalOptions) -> Layer:

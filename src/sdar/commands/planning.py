@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sdar.commands.base import TableOptions, configure, on_terminal, say, show
 from sdar.plan.settings import GIB, Assumed
 from sdar.settings.config import Layer
-from sdar.settings.shipped import read_recipe
+from sdar.settings.shipped import read_recipes
 from sdar.text.sheets import Column, Format, Sheet
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def plan(words: list[str], options: PlanOptions, flags: Layer) -> int:
     """
     from sdar.plan.report import Plan
 
-    config = configure([read_recipe(word) for word in words], flags, PlanOptions)
+    config = configure(read_recipes(words), flags, PlanOptions)
     made = Plan.of(config, options)
     sheets = [_memory(made), _work(made)]
     head, *below = ["\n".join(lines) for lines in (_head(made), _assumptions(made), _verdict(made))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sdar.commands.base import configure, say
 from sdar.errors import ConfigError
 from sdar.settings.config import Layer
-from sdar.settings.shipped import read_recipe
+from sdar.settings.shipped import read_recipes
 from sdar.settings.values import check_least
 
 
@@ -38,7 +38,7 @@ def serve_retriever(words: list[str], options: ServeOptions, flags: Layer) -> in
     from sdar.envs.search_qa.spec import SearchQASpec
 
     base = Layer("sdar serve-retriever", {"env": {"name": "search_qa"}})
-    spec = configure([base, *(read_recipe(word) for word in words)], flags, ServeOptions).env
+    spec = configure([base, *read_recipes(words)], flags, ServeOptions).env
     if not isinstance(spec, SearchQASpec):
         raise ConfigError("sdar serve-retriever searches for the environment search_qa only")
     require_server()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sdar.commands.base import IS_MAIN, STOPPED, TableOptions, configure, runs_dir, say, short, show, warn
 from sdar.errors import ConfigError, DataError
-from sdar.settings.config import Layer, to_table, to_toml
-from sdar.settings.shipped import read_recipe
+from sdar.settings.config import Layer, read_toml, to_table, to_toml
+from sdar.settings.shipped import read_recipes
 from sdar.settings.values import Words
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def train(words: list[str], options: TrainOptions, flags: Layer) -> int:
         if not (words or flags.values or options.limit):
             words = [RECOMMENDED]
             warn(f"this is: sdar train {RECOMMENDED}")
-        layers = [*map(read_recipe, words), short(options, "limit")]
+        layers = [*read_recipes(words), short(options, "limit")]
         resumed, config = None, configure(layers, flags, TrainOptions)
     check_plugins(config, flags)
     try:
@@ -118,7 +118,7 @@ def resumable(name: str, flags: Layer) -> tuple["RunDir", "RunConfig"]:
     from sdar.runs.rundir import find_run
 
     run = find_run(name, runs_dir(flags))
-    own = read_recipe(str(run.config_file))
+    own = read_toml(run.config_file)
     place = {"out": Words([str(run.path.parent)])}
     config = configure([own], Layer("--", {**flags.values, **place}), TrainOptions)
     check_changes(run, configure([own], Layer("--", place), TrainOptions), config)
@@ -149,7 +149,7 @@ def warm_start(words: list[str], options: WarmStartOptions, flags: Layer) -> int
     """
     from sdar.build.checks import check
 
-    config = configure([read_recipe(word) for word in words], flags)
+    config = configure(read_recipes(words), flags)
     check(config)
     from sdar.build.evaluate import evaluate_model
     from sdar.build.skills import content_rules

@@ -1,10 +1,10 @@
 """What a study runs: a TOML file with axes of settings becomes an ordered list of named runs. No torch.
 
 `model` is the directory, seen from the file, of the model that all runs start from; without it the embedded
-model of the settings is made. `[settings]` is what every run shares. Under `[axes]`, an axis names its
-values, and a value is a table of settings. Under `[parts]`, a part is a product of values, with `*` for all
-of an axis. Each `[[order]]` does its `parts` seed by seed, for its `seeds`. See
-`studies/skill_quality.toml`.
+model of the settings is made. `base` names recipes, and `[settings]`, over them, is what every run shares.
+Under `[axes]`, an axis names its values, and a value is a table of settings. Under `[parts]`, a part is a
+product of values, with `*` for all of an axis. Each `[[order]]` does its `parts` seed by seed, for its
+`seeds`. See `studies/skill_quality.toml`.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any
 
 from sdar.errors import ConfigError, suggest
 from sdar.settings.config import read_toml
-from sdar.settings.shipped import is_shipped
+from sdar.settings.shipped import is_shipped, read_bases
 from sdar.settings.values import flag_words
 
 Table = Mapping[str, Any]
@@ -66,9 +66,11 @@ class Plan:
 
 def read_plan(file: Path) -> Plan:
     """Expand a study's file. Raises `ConfigError` for what it does not know."""
-    table = read_toml(file).values
-    _known(table, ("model", "settings", "axes", "parts", "order"), str(file))
+    layer = read_toml(file)
+    table = layer.values
+    _known(table, ("base", "model", "settings", "axes", "parts", "order"), str(file))
     model = file.parent / table["model"] if "model" in table else None
+    shared = _merge([*(base.values for base in read_bases(layer, file)), table.get("settings", {})])
     runs: dict[str, Planned] = {}
     for entry in table.get("order", []):
         _known(entry, ("seeds", "parts"), f"{file}: order")
@@ -76,13 +78,13 @@ def read_plan(file: Path) -> Plan:
             _known([part], table["parts"], f"{file}: parts")
             for axes in _product(table["parts"][part], table["axes"], f"{file}: parts.{part}"):
                 chosen = [table["axes"][axis][value] for axis, value in axes.items()]
-                settings = _merge([table.get("settings", {}), *chosen, {"train": {"seed": seed}}])
+                settings = _merge([shared, *chosen, {"train": {"seed": seed}}])
                 run = Planned(part, axes, seed, settings)
                 if runs.setdefault(run.name, run).settings != settings:
                     raise ConfigError(f"{file}: two runs with different settings are named {run.name}")
     if not runs:
         raise ConfigError(f"{file} orders no run")
-    return Plan(file, table.get("settings", {}), tuple(runs.values()), model)
+    return Plan(file, shared, tuple(runs.values()), model)
 
 
 def _product(part: Table, axes: Table, place: str) -> Iterator[dict[str, str]]:

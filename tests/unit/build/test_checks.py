@@ -9,7 +9,6 @@ from sdar.cli import main
 from sdar.errors import ConfigError
 from sdar.recipe import load_config
 from sdar.settings.config import Layer
-from sdar.settings.shipped import read_recipe
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def test_a_pretrained_model_with_the_embedded_ones_settings_is_remarked(model, t
 
 
 def test_the_preset_a_small_model_and_the_embedded_one_are_not(model, tmp_path):
-    assert pretrained_hint(load_config([read_recipe("pretrained"), Layer("x", model)])) == ""
+    assert pretrained_hint(load_config(["pretrained", Layer("x", model)])) == ""
     assert pretrained_hint(load_config([])) == ""
     (tmp_path / "big" / "config.json").write_text(json.dumps({"hidden_size": 128}))
     assert pretrained_hint(load_config([Layer("x", model)])) == ""

@@ -1,11 +1,13 @@
 """Recipes by name and by path, and the other files that come with the package."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sdar.errors import ConfigError
-from sdar.settings.shipped import PACKAGE, about, find_file, read_recipe, recipes
+from sdar.recipe import load_config
+from sdar.settings.shipped import PACKAGE, about, find_file, read_recipes, recipes
 
 RECIPES = PACKAGE / "recipes"
 
@@ -17,10 +19,40 @@ def test_names_are_paths_without_their_ending() -> None:
 
 
 def test_a_name_a_last_part_and_a_path(tmp_path: Path) -> None:
-    assert read_recipe("alfworld/published").values["env"]["name"] == "alfworld"
-    assert read_recipe("qwen3-1.7b").values == read_recipe("models/qwen3-1.7b").values
+    assert read_recipes(["alfworld/published"])[0].values["env"]["name"] == "alfworld"
+    assert read_recipes(["qwen3-1.7b"]) == read_recipes(["models/qwen3-1.7b"])
     (tmp_path / "mine.toml").write_text("[optim]\nlr = 0.5\n")
-    assert read_recipe(str(tmp_path / "mine.toml")).values == {"optim": {"lr": 0.5}}
+    assert [layer.values for layer in read_recipes([str(tmp_path / "mine.toml")])] == [{"optim": {"lr": 0.5}}]
+
+
+def test_a_recipe_starts_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bases come before, in their order; a path is seen from the recipe, also from another directory."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / "rates.toml").write_text("optim.lr = 0.5\nmodel.lora_rank = 2\n")
+    (folder / "mine.toml").write_text('base = ["smollm2-135m", "rates.toml"]\noptim.lr = 0.25\n')
+    monkeypatch.chdir(tmp_path)
+    layers = read_recipes(["lab/mine.toml"])
+    assert [layer.source for layer in layers] == ["models/smollm2-135m", "lab/rates.toml", "lab/mine.toml"]
+    config = load_config(layers)
+    assert (config.optim.lr, config.model.lora_rank, config.optim.micro_tokens) == (0.25, 2, 4096)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ('"b.toml"', "a.toml: base: b.toml: base: a.toml starts from itself"),
+        ('"a.toml"', "a.toml: base: a.toml starts from itself"),
+        ('"smollm2-135"', "a.toml: base: there is no recipe 'smollm2-135': did you mean 'smollm2-135m'"),
+        ("3", "a.toml: base must be a list, got 3"),
+    ],
+)
+def test_what_is_no_base(base: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text(f"base = {base}\n")
+    Path("b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        read_recipes(["a.toml"])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +69,7 @@ def test_a_name_a_last_part_and_a_path(tmp_path: Path) -> None:
 def test_what_is_no_recipe(word: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
-        read_recipe(word)
+        read_recipes([word])
 
 
 def test_every_recipe_says_what_it_is_for() -> None:

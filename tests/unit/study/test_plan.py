@@ -45,6 +45,12 @@ def test_runs_are_in_the_order_asked_for_and_none_is_made_twice(tmp_path: Path) 
     assert plan.results == tmp_path / "results" / "study"
 
 
+def test_runs_share_the_settings_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("train = { steps = 9, eval_every = 3 }\n")
+    plan = read_plan(write(tmp_path, f'base = "mine.toml"\n{STUDY}'))
+    assert plan.runs[0].settings["train"] == {"steps": 2, "eval_every": 3, "seed": 0}
+
+
 def test_the_model_is_beside_the_file(tmp_path: Path) -> None:
     plan = read_plan(write(tmp_path, f'model = "start"\n{STUDY}'))
     with pytest.raises(DataError, match="there is no model in"):
