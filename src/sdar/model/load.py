@@ -182,8 +182,7 @@ def _leave_out(size: int, head: nn.Module, inputs: Any, logits: torch.Tensor) ->
 def weights_digest(path: Path | str) -> str:
     """SHA-256 of the weights in a directory; for a hub name, the name and the commit that is at hand."""
     if not Path(path).is_dir():
-        commit = getattr(AutoConfig.from_pretrained(path), "_commit_hash", None)
-        return f"{path}@{commit}"
+        return f"{path}@{getattr(shape_of(path), '_commit_hash', None)}"
     digest = hashlib.sha256()
     for file in sorted([*Path(path).glob("*.safetensors"), *Path(path).glob("*.bin")]):
         digest.update(hashlib.sha256(file.read_bytes()).digest())

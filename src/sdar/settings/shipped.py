@@ -2,7 +2,7 @@
 
 Recipes are TOML files under `sdar/recipes`. Whatever reads a recipe takes a short name (`alfworld/published`,
 `qwen2.5-3b`) or the path of a file; a recipe may start from others, its `base`. A wheel holds `studies` and
-`examples` beside the recipes, a checkout at its top, so `examples/my_objective.py` is found from any directory.
+`examples` beside the recipes, a checkout at its top: `examples/my_objective.py` is found from any directory.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,7 @@
 """A warm start from a pretrained model: a tiny random Llama that speaks ChatML."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,11 +47,11 @@ def base(tmp_path, monkeypatch):
     return tmp_path / "little"
 
 
-def settings(**model):
+def settings(start="little", **model):
     table = {
         "env": {"max_turns": 4},
         "model": {"lora_rank": 4, **model},
-        "warm_start": {"from": "little", "steps": 3, "demonstrations": 2, "lr": 1e-2},
+        "warm_start": {"from": start, "steps": 3, "demonstrations": 2, "lr": 1e-2},
     }
     return load_config([Layer("x", table)])
 
@@ -130,6 +131,27 @@ def test_texts_of_a_run_are_learned_before_another(base, tmp_path, capsys):
     assert nll(made, text) < nll(made, other)
     assert main(["warm-start", *words[:-1], str(tmp_path / "none.jsonl")]) == 2
     assert "--texts: there is no file" in capsys.readouterr().err
+
+
+def test_it_starts_from_a_name_of_the_hub(base, tmp_path, monkeypatch):
+    """From the hub's cache, without a network; another commit there is another model."""
+    repo, commits = tmp_path / "hub" / "models--somebody--little", ("1" * 40, "2" * 40)
+    for commit in commits:
+        shutil.copytree(base, repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    made = []
+    for commit in commits:
+        (repo / "refs" / "main").write_text(commit)
+        made.append(warm_start(settings(start="somebody/little")))
+    local, first = (
+        load_model(ModelConfig(), path, "cpu").state_dict() for path in (warm_start(settings()), made[0])
+    )
+    assert made[0] != made[1]
+    assert all(torch.equal(local[name], first[name]) for name in local)
+    with pytest.raises(ConfigError, match=r"\Acannot load a \w+ from somebody/none: [^\n]*\Z"):
+        warm_start(settings(start="somebody/none"))
 
 
 def test_a_name_in_the_data_directory_is_a_model(base):
