@@ -113,7 +113,10 @@ def weight_files(path: Path | str) -> str:
     """The directory of a model's safetensors files; those of a hub name are fetched first."""
     place = find_model(path)
     if not Path(place).is_dir():
-        place = snapshot_download(place, allow_patterns=["*.safetensors", "*.json"])
+        try:
+            place = snapshot_download(place, allow_patterns=["*.safetensors", "*.json"])
+        except (OSError, ValueError) as error:
+            raise _refusal("model", path, error) from error
     if not any(Path(place).glob("*.safetensors")):
         raise ConfigError(f"the model at {path} has no safetensors files")
     return place
@@ -180,11 +183,10 @@ def _leave_out(size: int, head: nn.Module, inputs: Any, logits: torch.Tensor) ->
 
 
 def weights_digest(path: Path | str) -> str:
-    """SHA-256 of the weights in a directory; for a hub name, the name and the commit that is at hand."""
-    if not Path(path).is_dir():
-        return f"{path}@{getattr(shape_of(path), '_commit_hash', None)}"
+    """SHA-256 of the weights in a directory or of a hub name, whose files are fetched first."""
+    folder = Path(path) if Path(path).is_dir() else Path(weight_files(path))
     digest = hashlib.sha256()
-    for file in sorted([*Path(path).glob("*.safetensors"), *Path(path).glob("*.bin")]):
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -278,5 +280,8 @@ def _load(loader: Any, path: Path | str, what: str, **options: Any) -> Any:
     try:
         return loader.from_pretrained(place, trust_remote_code=False, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot load a {what} from {path}: {reason}") from error
+        raise _refusal(what, path, error) from error
+
+
+def _refusal(what: str, path: Path | str, error: Exception) -> ConfigError:
+    return ConfigError(f"cannot load a {what} from {path}: {str(error).strip().splitlines()[0]}")
