@@ -97,7 +97,8 @@ def story(config: "RunConfig", before: "EvalResult", after: "EvalResult") -> lis
             f"training samples at temperature {config.rollout.temperature:g} and the panel at "
             f"{after.temperature:g}: success while training is not success on the panel"
         )
-    return [*lines, config.env.experts_are] if config.env.experts_are else lines
+    known = config.env.experts_are
+    return [*lines, f"scripted players, not models: {known}"] if known else lines
 
 
 def alone(config: "RunConfig") -> list[str]:
