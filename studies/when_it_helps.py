@@ -32,8 +32,8 @@ NAMES = {
     "rlsd": "RLSD",
     "skill-sd": "Skill-SD",
     "frozen": "SDAR, frozen teacher",
-    "gated": "G",
-    "plain": "U",
+    "gated": "G: gated reverse KL, frozen",
+    "plain": "U: plain reverse KL, frozen",
 }
 DRAWN = {
     ("grpo",): "#7b8794",
@@ -44,7 +44,9 @@ DRAWN = {
     ("likelihood", "start"): "#cc79a7",
     ("plain-kl", "start"): "#b45309",
 }
-"""Arms of the figure and their colours."""
+"""Arms of the screen's figure and their colours."""
+CONFIRMED = {("grpo",): "#7b8794", ("published",): "#56b4e9", ("gated",): "#009e73", ("plain",): "#e69f00"}
+"""Arms of the confirmation's figure and their colours."""
 SHOWN = (1, 2, 5, 10, 20)
 """Steps of the tables before the last one."""
 RIGHT = ((), ("right",), ("0.1",), ("0.3",), ("3",))
@@ -184,15 +186,19 @@ def arms_table(study: Study, steps: Sequence[int]) -> str:
     return table(["arm", "seeds", *map(str, steps), "end", "minus GRPO"], rows)
 
 
-def draw(study: Study, path: Path) -> None:
-    """Success on the panel over training of a few arms; each line is the mean of its seeds."""
+def draw(study: Study, inks: Mapping[Arm, str], title: str, path: Path) -> None:
+    """Success on the panel over training of a few arms: means of seeds, from three on with intervals."""
     figure = Figure(figsize=(8, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for arm, ink in DRAWN.items():
-        if runs := study.arm(*arm):
-            means = curve(runs)
-            axes.plot(list(means), list(means.values()), color=ink, linewidth=2, label=label(arm))
-    frame(axes, "right skills, 95 % intervals are in the table", "training step")
+    for arm, ink in inks.items():
+        if not (runs := study.arm(*arm)):
+            continue
+        means = curve(runs)
+        axes.plot(list(means), list(means.values()), color=ink, linewidth=2, label=label(arm))
+        ranges = [measured(study, ((1, arm),), step) for step in means if len(runs) > 2]
+        if found := [100 * np.array([each.low, each.high]) for each in ranges if each]:
+            axes.fill_between(list(means), *np.transpose(found), color=ink, alpha=0.15, linewidth=0)
+    frame(axes, title, "training step")
     axes.set(ylabel="success on the panel, %", ylim=(0, 100))
     axes.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
@@ -216,7 +222,9 @@ def write_report(studies: Path, page: Path) -> None:
         "english-source": source_list(english),
     }
     write_atomic(page, fill(page.read_text(encoding="utf-8"), blocks))
-    draw(screen, page.parent / "images" / "when-it-helps.png")
+    images = page.parent / "images"
+    draw(screen, DRAWN, "right skills, 95 % intervals are in the table", images / "when-it-helps.png")
+    draw(confirmed, CONFIRMED, "held-out games; 95 % intervals", images / "when-it-helps-confirmed.png")
 
 
 if __name__ == "__main__":
