@@ -20,8 +20,8 @@ from sdar.evaluation.results import Interval
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
-FILES = ("when_it_helps", "when_it_helps_confirmed", "smollm2")
-"""The studies of the page: screen, confirmation, and a model that reads English."""
+FILES = ("when_it_helps", "when_it_helps_confirmed", "when_it_helps_search_qa", "smollm2")
+"""The studies of the page: screen, confirmation, the same on Search-QA, and a model that reads English."""
 NAMES = {
     "grpo": "GRPO",
     "published": "SDAR as published",
@@ -65,7 +65,7 @@ def protected(skills: str) -> Terms:
     return minus(("gated", skills), ("gated",)) + minus(("plain",), ("plain", skills))
 
 
-CLAIMS: tuple[tuple[str, Terms, int], ...] = (
+CLAIMS = (
     ("1: G beats GRPO", minus(("gated",), ("grpo",)), -1),
     ("1: G beats GRPO at step 10", minus(("gated",), ("grpo",)), 10),
     ("2: the published setting beats GRPO", minus(("published",), ("grpo",)), -1),
@@ -84,6 +84,13 @@ CLAIMS: tuple[tuple[str, Terms, int], ...] = (
     ("7: GRPO catches up with twice the steps", minus(("grpo", "twice"), ("gated",)), -1),
 )
 """The plan's claims: a difference of arms, and the step at which it is measured; -1 is the last."""
+ELSEWHERE = (
+    ("8: G beats GRPO", minus(("gated",), ("grpo",)), -1),
+    ("8: G beats GRPO at step 10", minus(("gated",), ("grpo",)), 10),
+    ("8: the published setting beats GRPO", minus(("published",), ("grpo",)), -1),
+    ("8: G beats U", minus(("gated",), ("plain",)), -1),
+)
+"""Claims of another environment's study."""
 
 
 def arms(study: Study) -> list[Arm]:
@@ -167,10 +174,10 @@ def measured(study: Study, terms: Terms, step: int) -> Interval | None:
     return two_way(played).interval if all(len(games) > 1 for _, games in played) else None
 
 
-def claims_table(study: Study) -> str:
-    """The plan's claims: the difference that decides each, and what it says."""
+def claims_table(study: Study, claims: Sequence[tuple[str, Terms, int]]) -> str:
+    """Claims of the plan: the difference that decides each, and what it says."""
     rows = []
-    for claim, terms, step in CLAIMS:
+    for claim, terms, step in claims:
         found = measured(study, terms, step)
         value = "" if found is None else points(found)
         rows.append([claim, value, verdict([] if found is None else [found])])
@@ -206,8 +213,8 @@ def draw(study: Study, inks: Mapping[Arm, str], title: str, path: Path) -> None:
 
 def write_report(studies: Path, page: Path) -> None:
     """Rewrite the generated parts of `page` and its figure beside it, from the studies in a directory."""
-    screen, confirmed, english = (Study.read(studies / f"{name}.toml") for name in FILES)
-    for study in (screen, confirmed, english):
+    screen, confirmed, search_qa, english = (Study.read(studies / f"{name}.toml") for name in FILES)
+    for study in (screen, confirmed, search_qa, english):
         if not study.arm("grpo"):
             raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
     blocks = {
@@ -216,8 +223,12 @@ def write_report(studies: Path, page: Path) -> None:
         "screen": screen_table(screen),
         "confirmed-status": status_table(confirmed),
         "confirmed": arms_table(confirmed, SHOWN),
-        "claims": claims_table(confirmed),
+        "claims": claims_table(confirmed, CLAIMS),
         "confirmed-source": source_list(confirmed),
+        "search-qa-status": status_table(search_qa),
+        "search-qa": arms_table(search_qa, SHOWN),
+        "search-qa-claims": claims_table(search_qa, ELSEWHERE),
+        "search-qa-source": source_list(search_qa),
         "english": arms_table(english, (0, 6)),
         "english-source": source_list(english),
     }

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import torch
 from safetensors.torch import load_file
 from tests.runs import Quiet, timeless, tiny_trainer
 from transformers.utils import logging
@@ -50,6 +51,8 @@ def start(path: Path) -> int:
         return child
     status = 1
     try:
+        # The threads of the parent's pool do not live on here: whoever waits for them waits for ever.
+        torch.set_num_threads(1)
         with join() as world:
             trainer = tiny_trainer(path, world, steps=STEPS, checkpoint=CheckpointConfig(every=2, keep=9))
             trainer.progress = Noting(run=trainer.run)

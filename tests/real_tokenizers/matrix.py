@@ -1,4 +1,4 @@
-"""Every published recipe for two steps, in every environment, with tiny models and real tokenizers.
+"""Every recipe of an objective for two steps, in every environment, with tiny models and real tokenizers.
 
     python tests/real_tokenizers/matrix.py                    # all cells: hours
     python tests/real_tokenizers/matrix.py --passed FILE      # the same, without the cells named in the file

@@ -5,6 +5,7 @@ tensors as any pickle. Both are read here with lists of what such files hold; al
 """
 
 import pickle
+from enum import Enum
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ from torch.serialization import _get_layout
 from sdar.errors import CheckpointError
 
 _PLAN = "torch.distributed.checkpoint.metadata"
+
+
+def _member(kind: type, name: str) -> Enum:
+    """A member of an enumeration, which Python 3.11.0 to 3.11.3 pickle as an attribute of its class."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[name]
+    raise pickle.UnpicklingError("it asks for builtins.getattr, which no checkpoint needs")
+
+
 _CLASSES = {
+    ("builtins", "getattr"): _member,
     ("torch", "Size"): torch.Size,
     ("torch.serialization", "_get_layout"): _get_layout,
     # Only a record of where it was written; a path that may be of another system becomes the text's own.

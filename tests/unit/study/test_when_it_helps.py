@@ -79,7 +79,7 @@ def test_claims_are_differences_of_arms_at_their_step(report: ModuleType) -> Non
         },
         seeds=4,
     )
-    rows = [line.split(" | ") for line in report.claims_table(confirmed).splitlines()[2:]]
+    rows = [line.split(" | ") for line in report.claims_table(confirmed, report.CLAIMS).splitlines()[2:]]
     found = {row[0].strip("| "): row[1:] for row in rows}
     assert [
         float(found[name][0].split()[0]) for name in ("1: G beats GRPO", "1: G beats GRPO at step 10")

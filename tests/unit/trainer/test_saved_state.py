@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.tiny import tiny_model
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 
 from sdar.errors import CheckpointError
 from sdar.model.policy import Policy
@@ -57,6 +57,31 @@ def test_a_forged_plan_runs_nothing(saved, tmp_path: Path) -> None:  # type: ign
     assert not trace.exists()
     pickle.loads(plan.read_bytes())
     assert trace.exists(), "the attack works where nobody guards"
+
+
+class Attribute:
+    """Pickled as an attribute of something."""
+
+    def __init__(self, owner: type, name: str) -> None:
+        self.asked = owner, name
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]
+        return getattr, self.asked
+
+
+def test_of_all_attributes_a_plan_may_ask_for_members_of_enumerations(saved) -> None:  # type: ignore[no-untyped-def]
+    _, path, _ = saved
+    plan = path / "state/.metadata"
+    whole = pickle.loads(plan.read_bytes())
+    member = _MEM_FORMAT_ENCODING.TORCH_CHANNELS_LAST
+    # As Python 3.11.0 to 3.11.3 write it.
+    whole.planner_data = Attribute(_MEM_FORMAT_ENCODING, member.name)
+    plan.write_bytes(pickle.dumps(whole))
+    assert read_plan(path / "state").planner_data is member
+    whole.planner_data = Attribute(Metadata, "__init__")
+    plan.write_bytes(pickle.dumps(whole))
+    with pytest.raises(CheckpointError, match=r"asks for builtins.getattr, which no checkpoint needs"):
+        read_plan(path / "state")
 
 
 def test_a_forged_value_runs_nothing(tmp_path: Path) -> None:
