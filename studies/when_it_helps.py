@@ -202,13 +202,24 @@ def draw(study: Study, inks: Mapping[Arm, str], title: str, path: Path) -> None:
             continue
         means = curve(runs)
         axes.plot(list(means), list(means.values()), color=ink, linewidth=2, label=label(arm))
-        ranges = [measured(study, ((1, arm),), step) for step in means if len(runs) > 2]
-        if found := [100 * np.array([each.low, each.high]) for each in ranges if each]:
-            axes.fill_between(list(means), *np.transpose(found), color=ink, alpha=0.15, linewidth=0)
+        if len(runs) > 2:
+            found = [two_way([(1, rates_at(study, arm, step))]).interval for step in means]
+            low, high = ([100 * each[side] for each in found] for side in (1, 2))
+            axes.fill_between(list(means), low, high, color=ink, alpha=0.15, linewidth=0)
     frame(axes, title, "training step")
     axes.set(ylabel="success on the panel, %", ylim=(0, 100))
     axes.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
+
+
+def confirmation(name: str, study: Study, claims: Sequence[tuple[str, Terms, int]]) -> dict[str, str]:
+    """The blocks of a study that decides claims."""
+    return {
+        f"{name}-status": status_table(study),
+        name: arms_table(study, SHOWN),
+        f"{name}-claims": claims_table(study, claims),
+        f"{name}-source": source_list(study),
+    }
 
 
 def write_report(studies: Path, page: Path) -> None:
@@ -221,14 +232,8 @@ def write_report(studies: Path, page: Path) -> None:
         "status": status_table(screen),
         "source": source_list(screen),
         "screen": screen_table(screen),
-        "confirmed-status": status_table(confirmed),
-        "confirmed": arms_table(confirmed, SHOWN),
-        "claims": claims_table(confirmed, CLAIMS),
-        "confirmed-source": source_list(confirmed),
-        "search-qa-status": status_table(search_qa),
-        "search-qa": arms_table(search_qa, SHOWN),
-        "search-qa-claims": claims_table(search_qa, ELSEWHERE),
-        "search-qa-source": source_list(search_qa),
+        **confirmation("confirmed", confirmed, CLAIMS),
+        **confirmation("search-qa", search_qa, ELSEWHERE),
         "english": arms_table(english, (0, 6)),
         "english-source": source_list(english),
     }

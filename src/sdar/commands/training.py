@@ -107,9 +107,11 @@ def alone(config: "RunConfig") -> list[str]:
     from sdar.model.load import weights_digest
     from sdar.model.settings import EMBEDDED, find_model
 
-    path = config.model.path
-    weights = "" if path == EMBEDDED else weights_digest(find_model(path))
-    line = baseline_line(conditions(to_table(config), config.panel.fingerprint), weights)
+    def digest() -> str:
+        path = config.model.path
+        return "" if path == EMBEDDED else weights_digest(find_model(path))
+
+    line = baseline_line(conditions(to_table(config), config.panel.fingerprint), digest)
     return [line] if line else []
 
 

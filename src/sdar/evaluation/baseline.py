@@ -3,7 +3,7 @@
 `python studies/baselines.py STUDY.toml ...` writes `baselines.json`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,16 @@ def baselines(file: Path = FILE) -> Iterator[Baseline]:
     yield from map(Baseline.from_json, read_json(file)["baselines"])
 
 
-def baseline_line(own: Mapping[str, Any], weights: str, file: Path = FILE) -> str:
+def baseline_line(own: Mapping[str, Any], digest: Callable[[], str], file: Path = FILE) -> str:
     """The baseline of a run with these conditions, in words, or why none is shown; '' for another panel.
 
-    `weights` is the digest of a starting model that was given; empty where the run made its own.
+    `digest` reads the weights of a starting model that was given, and is asked only where it matters; empty
+    where the run made its own.
     """
     known = [each for each in baselines(file) if each.conditions[PANEL] == own[PANEL]]
     if not known:
         return ""
+    weights = digest()
     nearest = min(known, key=lambda each: len(each.differing(own, weights)))
     differing = nearest.differing(own, weights)
     if not differing:

@@ -24,7 +24,7 @@ def test_grpo_of_the_study_is_shown_beside_a_run_from_its_model(
     config = load_config({"train.steps": 30})
     weights = weights_digest(STUDIES / "models" / "when_it_helps")
     line = baseline_line(
-        conditions(to_table(config), config.panel.fingerprint), weights, tmp_path / "made.json"
+        conditions(to_table(config), config.panel.fingerprint), lambda: weights, tmp_path / "made.json"
     )
     assert (
         "30.5 % before, 43.4 % [38.0, 48.8] trained (2 seeds; sdar study studies/when_it_helps.toml" in line
