@@ -30,6 +30,7 @@ from sdar.runs.files import ensure_directory, write_atomic
 from sdar.runs.paths import data_dir
 from sdar.skills.context import Content, SkillContext
 from sdar.trainer.demonstrations import Demonstrations, draw
+from sdar.trainer.muon import Muon
 from sdar.trainer.settings import WarmStartConfig
 
 Progress = Callable[[int, int, float], None]
@@ -170,6 +171,7 @@ LEARN = (
     "model/policy.py",
     "model/logprobs.py",
     "trainer/imitation.py",
+    "trainer/muon.py",
     "trainer/warm_start.py",
 )
 """Files whose code decides what is learned from demonstrations."""
@@ -184,7 +186,7 @@ def _optimizers(policy: Policy, lr: float) -> list[torch.optim.Optimizer]:
     for name, parameter in policy.named_parameters():
         (layers if parameter.ndim == 2 and ".layers." in name else others).append(parameter)
     return [
-        torch.optim.Muon(layers, lr=lr, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        Muon(layers, lr=lr),
         torch.optim.AdamW(others, lr=lr, weight_decay=0.0, fused=True),
     ]
 
