@@ -20,8 +20,10 @@ from sdar.evaluation.results import Interval
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
-FILES = ("when_it_helps", "when_it_helps_confirmed", "when_it_helps_search_qa", "smollm2")
-"""The studies of the page: screen, confirmation, the same on Search-QA, and a model that reads English."""
+FILES = ("when_it_helps", "when_it_helps_confirmed", "smollm2")
+"""The studies of the page: screen, confirmation, and a model that reads English."""
+OTHERS = {"search-qa": "when_it_helps_search_qa", "webshop": "when_it_helps_webshop"}
+"""Block of the page -> study of the decisive arms in another environment."""
 NAMES = {
     "grpo": "GRPO",
     "published": "SDAR as published",
@@ -32,6 +34,7 @@ NAMES = {
     "rlsd": "RLSD",
     "skill-sd": "Skill-SD",
     "frozen": "SDAR, frozen teacher",
+    "recommended": "G: gated reverse KL, frozen teacher",
     "gated": "G: gated reverse KL, frozen",
     "plain": "U: plain reverse KL, frozen",
 }
@@ -82,8 +85,12 @@ CLAIMS = (
     ),
     ("6: a frozen teacher is better than an averaging one", minus(("gated",), ("gated", "ema")), -1),
     ("7: GRPO catches up with twice the steps", minus(("grpo", "twice"), ("gated",)), -1),
+    ("not in the plan: G beats U", minus(("gated",), ("plain",)), -1),
+    ("not in the plan: U beats GRPO", minus(("plain",), ("grpo",)), -1),
+    ("not in the plan: all skills wrong, G beats GRPO", minus(("gated", "wrong"), ("grpo",)), -1),
+    ("not in the plan: right skills are better than wrong ones", minus(("gated",), ("gated", "wrong")), -1),
 )
-"""The plan's claims: a difference of arms, and the step at which it is measured; -1 is the last."""
+"""The plan's claims and a few more: a difference of arms, and its step; -1 is the last."""
 ELSEWHERE = (
     ("8: G beats GRPO", minus(("gated",), ("grpo",)), -1),
     ("8: G beats GRPO at step 10", minus(("gated",), ("grpo",)), 10),
@@ -224,8 +231,9 @@ def confirmation(name: str, study: Study, claims: Sequence[tuple[str, Terms, int
 
 def write_report(studies: Path, page: Path) -> None:
     """Rewrite the generated parts of `page` and its figure beside it, from the studies in a directory."""
-    screen, confirmed, search_qa, english = (Study.read(studies / f"{name}.toml") for name in FILES)
-    for study in (screen, confirmed, search_qa, english):
+    screen, confirmed, english = (Study.read(studies / f"{name}.toml") for name in FILES)
+    others = {block: Study.read(studies / f"{name}.toml") for block, name in OTHERS.items()}
+    for study in (screen, confirmed, english, *others.values()):
         if not study.arm("grpo"):
             raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
     blocks = {
@@ -233,10 +241,11 @@ def write_report(studies: Path, page: Path) -> None:
         "source": source_list(screen),
         "screen": screen_table(screen),
         **confirmation("confirmed", confirmed, CLAIMS),
-        **confirmation("search-qa", search_qa, ELSEWHERE),
         "english": arms_table(english, (0, 6)),
         "english-source": source_list(english),
     }
+    for block, study in others.items():
+        blocks |= confirmation(block, study, ELSEWHERE)
     write_atomic(page, fill(page.read_text(encoding="utf-8"), blocks))
     images = page.parent / "images"
     draw(screen, DRAWN, "right skills, 95 % intervals are in the table", images / "when-it-helps.png")
