@@ -19,14 +19,15 @@ from sdar.evaluation.compare import success
 from sdar.model.load import weights_digest
 from sdar.recipe import load_config
 from sdar.runs.files import write_atomic
-from sdar.settings.config import Layer, read_toml, to_table
+from sdar.settings.config import Layer, to_table
+from sdar.settings.shipped import read_recipes
 
 
 def baselines(file: Path) -> Iterator[Baseline]:
     """The baselines of one study."""
     study = Study.read(file)
     model = study.plan.model
-    made = [read_toml(model.with_suffix(".toml"))]
+    made = read_recipes([str(model.with_suffix(".toml"))])
     arms = dict.fromkeys(tuple(run.axes.values()) for run in study.plan.runs)
     for arm in arms:
         planned = [run for run in study.plan.runs if tuple(run.axes.values()) == arm]

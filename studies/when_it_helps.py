@@ -38,6 +38,20 @@ NAMES = {
     "gated": "G: gated reverse KL, frozen",
     "plain": "U: plain reverse KL, frozen",
 }
+WORDS = {
+    "right": "right skills",
+    "half": "half of the skills wrong",
+    "wrong": "all skills wrong",
+    "gate-half": "gate 0.5 everywhere",
+    "gate-constant": "gate 1 everywhere",
+    "gate-hard": "hard gate",
+    "gate-persistence": "persistence gate",
+    "gate-signed": "signed gate",
+    "start": "teacher at the step's start",
+    "ema": "averaging teacher",
+    "twice": "60 steps",
+}
+"""What else an arm has, for people."""
 DRAWN = {
     ("grpo",): "#7b8794",
     ("published",): "#56b4e9",
@@ -50,6 +64,13 @@ DRAWN = {
 """Arms of the screen's figure and their colours."""
 CONFIRMED = {("grpo",): "#7b8794", ("published",): "#56b4e9", ("gated",): "#009e73", ("plain",): "#e69f00"}
 """Arms of the confirmation's figure and their colours."""
+ENGLISH = {
+    ("grpo",): "#7b8794",
+    ("published",): "#56b4e9",
+    ("frozen",): "#0b5394",
+    ("recommended",): "#009e73",
+}
+"""Arms of the figure of a model that reads English and their colours."""
 SHOWN = (1, 2, 5, 10, 20)
 """Steps of the tables before the last one."""
 RIGHT = ((), ("right",), ("0.1",), ("0.3",), ("3",))
@@ -106,8 +127,10 @@ def arms(study: Study) -> list[Arm]:
 
 
 def label(arm: Arm) -> str:
-    """An arm for people."""
-    return ", ".join([NAMES[arm[0]], *arm[1:]])
+    """An arm for people; what differs from an arm with a letter is named beside that letter."""
+    name = NAMES[arm[0]]
+    short = name.partition(":")[0] if len(arm) > 1 else name
+    return ", ".join([short, *(WORDS.get(word, word) for word in arm[1:])])
 
 
 def curve(runs: Sequence[Mapping[str, Any]]) -> dict[int, float]:
@@ -230,7 +253,7 @@ def confirmation(name: str, study: Study, claims: Sequence[tuple[str, Terms, int
 
 
 def write_report(studies: Path, page: Path) -> None:
-    """Rewrite the generated parts of `page` and its figure beside it, from the studies in a directory."""
+    """Rewrite the generated parts of `page` and its figures beside it, from the studies in a directory."""
     screen, confirmed, english = (Study.read(studies / f"{name}.toml") for name in FILES)
     others = {block: Study.read(studies / f"{name}.toml") for block, name in OTHERS.items()}
     for study in (screen, confirmed, english, *others.values()):
@@ -250,6 +273,10 @@ def write_report(studies: Path, page: Path) -> None:
     images = page.parent / "images"
     draw(screen, DRAWN, "right skills, 95 % intervals are in the table", images / "when-it-helps.png")
     draw(confirmed, CONFIRMED, "held-out games; 95 % intervals", images / "when-it-helps-confirmed.png")
+    draw(english, ENGLISH, "SmolLM2, held-out questions; two seeds", images / "when-it-helps-smollm2.png")
+    for block, study in others.items():
+        title = f"{block}: held-out tasks; 95 % intervals"
+        draw(study, CONFIRMED, title, images / f"when-it-helps-{block}.png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pytest
 from sdar.evaluation.baseline import baseline_line, baselines, conditions
 from sdar.model.load import weights_digest
 from sdar.recipe import load_config
-from sdar.settings.config import to_table
+from sdar.settings.config import Layer, to_table
+from sdar.settings.shipped import read_recipes
 
 STUDIES = Path(__file__).parents[3] / "studies"
 
@@ -29,3 +30,15 @@ def test_grpo_of_the_study_is_shown_beside_a_run_from_its_model(
     assert (
         "30.5 % before, 43.4 % [38.0, 48.8] trained (2 seeds; sdar study studies/when_it_helps.toml" in line
     )
+
+
+def test_a_run_of_the_recipe_that_made_a_studys_model_is_shown_its_grpo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(STUDIES))
+    module = importlib.import_module("baselines")
+    module.write([STUDIES / "when_it_helps_search_qa.toml"], tmp_path / "made.json")
+    config = load_config([*read_recipes(["search_qa/embedded"]), Layer("test", {"train": {"steps": 30}})])
+    own = conditions(to_table(config), config.panel.fingerprint)
+    line = baseline_line(own, lambda: "", tmp_path / "made.json")
+    assert "36.3 % before, 81.5 % [75.4, 87.6] trained (5 seeds" in line
