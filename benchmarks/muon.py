@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from sdar.model.embedded import build_model, build_tokenizer
+from sdar.model.policy import Policy
 from sdar.model.settings import EmbeddedConfig
-from sdar.trainer.muon import Muon
+from sdar.trainer.warm_start import _optimizers
 
 RESULT = Path(__file__).parent / "results" / "muon.json"
 
@@ -28,12 +29,13 @@ def main() -> None:
     torch.set_num_threads(1)
     config = EmbeddedConfig()
     model = build_model(build_tokenizer(["go to desk 1"] * 10, config), config, 0)
-    matrices = [each for name, each in model.named_parameters() if each.ndim == 2 and ".layers." in name]
+    ours, _ = _optimizers(Policy(model), 1e-3)
+    matrices = ours.param_groups[0]["params"]
     for matrix in matrices:
         matrix.grad = torch.randn_like(matrix)
     optimizers = {
         "torch": torch.optim.Muon(matrices, lr=1e-3, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        "ours": Muon(matrices, lr=1e-3),
+        "ours": ours,
     }
     seconds: dict[str, list[float]] = {name: [] for name in optimizers}
     for _ in range(pairs):

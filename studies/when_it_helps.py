@@ -34,7 +34,7 @@ NAMES = {
     "rlsd": "RLSD",
     "skill-sd": "Skill-SD",
     "frozen": "SDAR, frozen teacher",
-    "recommended": "G: gated reverse KL, frozen teacher",
+    "recommended": "G: gated reverse KL, frozen",
     "gated": "G: gated reverse KL, frozen",
     "plain": "U: plain reverse KL, frozen",
 }
