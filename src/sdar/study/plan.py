@@ -4,7 +4,8 @@
 model of the settings is made. `base` names recipes, and `[settings]`, over them, is what every run shares.
 Under `[axes]`, an axis names its values, and a value is a table of settings. Under `[parts]`, a part is a
 product of values, with `*` for all of an axis. Each `[[order]]` does its `parts` seed by seed, for its
-`seeds`. See `studies/skill_quality.toml`.
+`seeds`. `like` names another study's file, seen from this one: of settings, axes, parts and order, what this
+file does not have is that one's. See `studies/skill_quality.toml` and `studies/smollm2_webshop.toml`.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ from sdar.settings.shipped import is_shipped, read_bases
 from sdar.settings.values import flag_words
 
 Table = Mapping[str, Any]
+SHARED = ("settings", "axes", "parts", "order")
+"""What a study may have of another."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,19 @@ def read_plan(file: Path) -> Plan:
     """Expand a study's file. Raises `ConfigError` for what it does not know."""
     layer = read_toml(file)
     table = layer.values
-    _known(table, ("base", "model", "settings", "axes", "parts", "order"), str(file))
+    _known(table, ("base", "model", "like", *SHARED), str(file))
+    if "like" in table:
+        other = file.parent / table["like"]
+        theirs = read_toml(other).values
+        _known(theirs, ("base", "model", *SHARED), str(other))
+        table = {name: theirs[name] for name in SHARED if name in theirs} | dict(table)
+    for name in ("axes", "parts", "order"):
+        if name not in table:
+            raise ConfigError(f"{file} has no {name}")
     model = file.parent / table["model"] if "model" in table else None
     shared = _merge([*(base.values for base in read_bases(layer, file)), table.get("settings", {})])
     runs: dict[str, Planned] = {}
-    for entry in table.get("order", []):
+    for entry in table["order"]:
         _known(entry, ("seeds", "parts"), f"{file}: order")
         for seed, part in itertools.product(entry["seeds"], entry["parts"]):
             _known([part], table["parts"], f"{file}: parts")

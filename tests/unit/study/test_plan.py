@@ -51,6 +51,33 @@ def test_runs_share_the_settings_of_a_recipe(tmp_path: Path) -> None:
     assert plan.runs[0].settings["train"] == {"steps": 2, "eval_every": 3, "seed": 0}
 
 
+def test_what_a_study_does_not_have_is_that_of_the_one_it_is_like(tmp_path: Path) -> None:
+    theirs = read_plan(write(tmp_path, STUDY))
+    (tmp_path / "mine.toml").write_text('base = "objectives/rlsd-published"\nlike = "study.toml"\n')
+    mine = read_plan(tmp_path / "mine.toml")
+    assert [run.name for run in mine.runs] == [run.name for run in theirs.runs]
+    assert mine.runs[0].settings["objective"]["name"] == "grpo"
+    assert mine.settings["train"]["steps"] == 2
+    assert "objective" in mine.settings
+    assert mine.results == tmp_path / "results" / "mine"
+    (tmp_path / "mine.toml").write_text('like = "study.toml"\nsettings = { train = { steps = 3 } }\n')
+    assert read_plan(tmp_path / "mine.toml").settings == {"train": {"steps": 3}}
+
+
+def test_a_study_is_like_one_that_stands_alone(tmp_path: Path) -> None:
+    write(tmp_path, 'like = "another.toml"\n' + STUDY)
+    (tmp_path / "mine.toml").write_text('like = "study.toml"\n')
+    with pytest.raises(ConfigError, match="unknown name 'like'"):
+        read_plan(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize("name", ["axes", "parts", "order"])
+def test_what_a_study_must_have(name: str, tmp_path: Path) -> None:
+    kept = re.sub(rf"(?ms)^\[+{name}.*?(?=^\[+(?!{name}))", "", STUDY + "[end]\n").replace("[end]\n", "")
+    with pytest.raises(ConfigError, match=f"has no {name}"):
+        read_plan(write(tmp_path, kept))
+
+
 def test_the_model_is_beside_the_file(tmp_path: Path) -> None:
     plan = read_plan(write(tmp_path, f'model = "start"\n{STUDY}'))
     with pytest.raises(DataError, match="there is no model in"):
