@@ -133,6 +133,8 @@ def test_warm_start_command(recipe: str, capsys: pytest.CaptureFixture[str]) -> 
     assert kinds[:2] == ["skills", "none"]
     assert "right" in kinds
     assert (Path(out.splitlines()[-1]) / "model.safetensors").is_file()
+    assert main(["warm-start", recipe, "--eval.panel", "none"]) == 0
+    assert capsys.readouterr().out == out.splitlines()[-1] + "\n"
 
 
 def test_a_run_outlives_its_trackers(

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import sdar
 from sdar.cli import main
 from sdar.runs.rundir import RunDir, read_metrics
 from sdar.study.plan import Planned, flags, read_plan
+from sdar.study.processes import SDAR
 from sdar.study.result import read_results
-from sdar.study.run import missing
+from sdar.study.run import missing, starting_model
 
 SKILL = "---\nname: walk\nsummary: walk to the door.\n---\nWalk to the door.\n"
 STUDY = """
@@ -130,6 +132,23 @@ def test_a_study_resumes_skips_and_retries(
     capsys.readouterr()
     assert main(command) == 2
     assert "sdar-seed3 started from the model" in capsys.readouterr().err
+
+
+def test_a_study_takes_the_model_that_is_there_and_plays_no_panel_with_it(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = warm_model(study, capsys)
+    study.write_text(f'base = "warm.toml"\n{study.read_text()}')
+    said = []
+
+    def here(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        status = main(command[len(SDAR) :])
+        said.append(capsys.readouterr().out)
+        return subprocess.CompletedProcess(command, status, said[-1])
+
+    monkeypatch.setattr(subprocess, "run", here)
+    assert starting_model(read_plan(study), None, tmp_path) == model
+    assert said == [f"{model}\n"]
 
 
 def test_a_result_of_other_settings_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,8 @@ class WarmStartOptions(TableOptions):
 def warm_start(words: list[str], options: WarmStartOptions, flags: Layer) -> int:
     """Train a model to start from on demonstrations, and show what skills in its prompt are worth.
 
-    Without --warm_start.from it is the embedded model. The result is a plain model directory.
+    Without --warm_start.from it is the embedded model. The result is a plain model directory. With
+    --eval.panel none the skills are not tried.
     """
     from sdar.build.checks import check
 
@@ -164,6 +165,7 @@ def warm_start(words: list[str], options: WarmStartOptions, flags: Layer) -> int
     if options.texts and not Path(options.texts).is_file():
         raise ConfigError(f"--texts: there is no file {options.texts}")
     model = make_model(config, Path(options.texts) if options.texts else None)
-    results = evaluate_model(model, config, content_rules(config))
-    show([content_sheet(results)], options.format, [str(model)])
+    contents = content_rules(config) if config.eval.is_on else []
+    sheets = [content_sheet(evaluate_model(model, config, contents))] if contents else []
+    show(sheets, options.format, [str(model)])
     return 0

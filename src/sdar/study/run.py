@@ -62,7 +62,7 @@ def warm_start(plan: Plan, runs: Path) -> Path:
 
     Made with one thread, as the runs are: sums of several threads are rounded in another order.
     """
-    command = [*SDAR, "warm-start", "--out", str(runs), *flags(plan.settings)]
+    command = [*SDAR, "warm-start", "--out", str(runs), *flags(plan.settings), "--eval.panel", "none"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=one_thread())
     if done.returncode:
         raise DataError(f"the warm start failed with status {done.returncode}: {' '.join(command)}")
