@@ -1,4 +1,4 @@
-"""The report of `when_it_helps*.toml` and `smollm2.toml`: tables and figure of docs/when_it_helps.md.
+"""The report of `when_it_helps*.toml` and `smollm2*.toml`: tables and figures of docs/when_it_helps.md.
 
 python studies/when_it_helps.py
 
@@ -20,8 +20,10 @@ from sdar.evaluation.results import Interval
 from sdar.runs.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
-FILES = ("when_it_helps", "when_it_helps_confirmed", "smollm2")
-"""The studies of the page: screen, confirmation, and a model that reads English."""
+FILES = ("when_it_helps", "when_it_helps_confirmed")
+"""The studies of the page: screen and confirmation."""
+READS = {"english": "smollm2", "english-webshop": "smollm2_webshop"}
+"""Block of the page -> study of a model that reads English."""
 OTHERS = {"search-qa": "when_it_helps_search_qa", "webshop": "when_it_helps_webshop"}
 """Block of the page -> study of the decisive arms in another environment."""
 NAMES = {
@@ -223,22 +225,28 @@ def arms_table(study: Study, steps: Sequence[int]) -> str:
     return table(["arm", "seeds", *map(str, steps), "end", "minus GRPO"], rows)
 
 
-def draw(study: Study, inks: Mapping[Arm, str], title: str, path: Path) -> None:
-    """Success on the panel over training of a few arms: means of seeds, from three on with intervals."""
-    figure = Figure(figsize=(8, 4.2), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    for arm, ink in inks.items():
-        if not (runs := study.arm(*arm)):
-            continue
-        means = curve(runs)
-        axes.plot(list(means), list(means.values()), color=ink, linewidth=2, label=label(arm))
-        if len(runs) > 2:
-            found = [two_way([(1, rates_at(study, arm, step))]).interval for step in means]
-            low, high = ([100 * each[side] for each in found] for side in (1, 2))
-            axes.fill_between(list(means), low, high, color=ink, alpha=0.15, linewidth=0)
-    frame(axes, title, "training step")
-    axes.set(ylabel="success on the panel, %", ylim=(0, 100))
-    axes.legend(frameon=False, fontsize=8)
+def draw(panels: Mapping[str, Study], inks: Mapping[Arm, str], path: Path) -> None:
+    """Success over training of a few arms, a panel for each study under its title.
+
+    Lines are means of seeds; from three on they have intervals.
+    """
+    figure = Figure(figsize=(8 if len(panels) == 1 else 12, 4.2), dpi=150, layout="constrained")
+    for axes, (title, study) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for arm, ink in inks.items():
+            if not (runs := study.arm(*arm)):
+                continue
+            means = curve(runs)
+            axes.plot(list(means), list(means.values()), color=ink, linewidth=2, label=label(arm))
+            if len(runs) > 2:
+                found = [two_way([(1, rates_at(study, arm, step))]).interval for step in means]
+                low, high = ([100 * each[side] for each in found] for side in (1, 2))
+                axes.fill_between(list(means), low, high, color=ink, alpha=0.15, linewidth=0)
+        frame(axes, title, "training step")
+        axes.set(ylabel="success on the panel, %", ylim=(0, 100))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
 
 
@@ -254,9 +262,10 @@ def confirmation(name: str, study: Study, claims: Sequence[tuple[str, Terms, int
 
 def write_report(studies: Path, page: Path) -> None:
     """Rewrite the generated parts of `page` and its figures beside it, from the studies in a directory."""
-    screen, confirmed, english = (Study.read(studies / f"{name}.toml") for name in FILES)
+    screen, confirmed = (Study.read(studies / f"{name}.toml") for name in FILES)
     others = {block: Study.read(studies / f"{name}.toml") for block, name in OTHERS.items()}
-    for study in (screen, confirmed, english, *others.values()):
+    reads = {block: Study.read(studies / f"{name}.toml") for block, name in READS.items()}
+    for study in (screen, confirmed, *others.values(), *reads.values()):
         if not study.arm("grpo"):
             raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
     blocks = {
@@ -264,19 +273,22 @@ def write_report(studies: Path, page: Path) -> None:
         "source": source_list(screen),
         "screen": screen_table(screen),
         **confirmation("confirmed", confirmed, CLAIMS),
-        "english": arms_table(english, (0, 6)),
-        "english-source": source_list(english),
     }
     for block, study in others.items():
         blocks |= confirmation(block, study, ELSEWHERE)
+    for block, study in reads.items():
+        steps = list(curve(study.arm("grpo")))
+        blocks |= {block: arms_table(study, steps[:-1]), f"{block}-source": source_list(study)}
     write_atomic(page, fill(page.read_text(encoding="utf-8"), blocks))
     images = page.parent / "images"
-    draw(screen, DRAWN, "right skills, 95 % intervals are in the table", images / "when-it-helps.png")
-    draw(confirmed, CONFIRMED, "held-out games; 95 % intervals", images / "when-it-helps-confirmed.png")
-    draw(english, ENGLISH, "SmolLM2, held-out questions; two seeds", images / "when-it-helps-smollm2.png")
+    screened = {"right skills, 95 % intervals are in the table": screen}
+    draw(screened, DRAWN, images / "when-it-helps.png")
+    draw({"held-out games; 95 % intervals": confirmed}, CONFIRMED, images / "when-it-helps-confirmed.png")
     for block, study in others.items():
-        title = f"{block}: held-out tasks; 95 % intervals"
-        draw(study, CONFIRMED, title, images / f"when-it-helps-{block}.png")
+        shown = {f"{block}: held-out tasks; 95 % intervals": study}
+        draw(shown, CONFIRMED, images / f"when-it-helps-{block}.png")
+    titled = zip(("Search-QA", "WebShop"), reads.values(), strict=True)
+    draw(dict(titled), ENGLISH, images / "when-it-helps-smollm2.png")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def test_the_page_has_all_blocks(report: ModuleType, tmp_path: Path) -> None:
 
 
 def test_results_are_of_the_runs_that_the_files_plan(report: ModuleType) -> None:
-    for name in (*report.FILES, *report.OTHERS.values()):
+    for name in (*report.FILES, *report.OTHERS.values(), *report.READS.values()):
         plan = read_plan(ROOT / "studies" / f"{name}.toml")
         planned = {run.name: json.loads(json.dumps(run.settings)) for run in plan.runs}
         for file in sorted(plan.results.glob("*.json")):
