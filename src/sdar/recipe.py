@@ -18,7 +18,7 @@ from sdar.envs.alfworld.spec import AlfworldSpec
 from sdar.envs.base import EnvSpec, Panel, envs
 from sdar.errors import ConfigError
 from sdar.evaluation.evaluate import EvalConfig
-from sdar.model.settings import ModelConfig
+from sdar.model.settings import EMBEDDED, ModelConfig
 from sdar.objectives.advantages import AdvantageConfig
 from sdar.objectives.base import Objective, Stream, objectives
 from sdar.objectives.sdar import SDAR
@@ -84,6 +84,11 @@ class RunConfig:
         """The name given, or one made of environment, objective and time."""
         made = f"{envs.name_of(type(self.env))}-{objectives.name_of(type(self.objective))}"
         return self.name or f"{made}-{datetime.now():%Y%m%d-%H%M%S}"
+
+    @property
+    def pretrained(self) -> str:
+        """The pretrained model that the policy comes from, as it was named; "" for the embedded one."""
+        return self.warm_start.from_ if self.model.path == EMBEDDED else self.model.path
 
     @property
     def view_names(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from sdar.envs.base import envs
 from sdar.evaluation.results import EvalResult
-from sdar.model.settings import EMBEDDED
 from sdar.objectives.base import objectives
 from sdar.recipe import RunConfig
 from sdar.runs.rundir import RunDir, read_evals
@@ -12,9 +11,8 @@ from sdar.settings.config import to_toml
 def model_card(config: RunConfig, run: RunDir, step: int) -> str:
     """Markdown with the metadata that the Hugging Face hub reads."""
     env, objective = envs.name_of(type(config.env)), objectives.name_of(type(config.objective))
-    embedded = config.model.path == EMBEDDED
-    start = "the small model that sdar makes itself" if embedded else f"`{config.model.path}`"
-    base = [] if embedded else [f"base_model: {config.model.path}"]
+    start = f"`{config.pretrained}`" if config.pretrained else "the small model that sdar makes itself"
+    base = [f"base_model: {config.pretrained}"] if config.pretrained else []
     meta, found = run.meta, read_evals(run).get(step)
     code = f"sdar {meta['versions']['sdar']}" + (f", commit {meta['commit']}" if meta.get("commit") else "")
     head = ["---", "library_name: transformers", "pipeline_tag: text-generation", *base]

@@ -33,8 +33,8 @@ def check(config: RunConfig) -> None:
     check_writable(config.out)
     check_trackers(config.trackers)
     check_engine(config)
-    if pretrained := config.warm_start.from_ if config.model.path == EMBEDDED else config.model.path:
-        check_vocabulary(Path(find_model(pretrained)))
+    if config.pretrained:
+        check_vocabulary(Path(find_model(config.pretrained)))
     check_gpus(config)
     split = config.env.splits()[0]
     tasks = config.env.tasks(split)
@@ -163,7 +163,7 @@ def pretrained_hint(config: RunConfig) -> str:
 
 def _shape(config: RunConfig) -> Mapping[str, Any]:
     """What a model's directory says of its shape; nothing of one that is elsewhere or made by the run."""
-    file = Path(find_model(config.model.path)) / "config.json" if config.model.path != EMBEDDED else Path()
+    file = Path(find_model(config.pretrained)) / "config.json" if config.pretrained else Path()
     return read_json(file) if file.is_file() else {}
 
 

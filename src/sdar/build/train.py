@@ -16,6 +16,7 @@ from sdar.envs.base import envs
 from sdar.evaluation.curves import draw_learning_curve
 from sdar.model.chat import Chat
 from sdar.model.load import compute_dtype, load_tokenizer, shape_of
+from sdar.model.settings import EMBEDDED
 from sdar.objectives.base import objectives
 from sdar.recipe import RunConfig
 from sdar.rollout.collector import Collector
@@ -63,9 +64,9 @@ def header(config: RunConfig, run: RunDir) -> str:
     unused = sum(left_out().values())
     noted = f", {unused} records left out (see segments.jsonl)" if unused else ""
     return (
-        f"{run.path}: {objective} on {env}, model {config.model.path}, {config.train.steps} steps of "
-        f"{rollout.tasks_per_step} tasks x {rollout.group_size} episodes, {played}, "
-        f"seed {config.train.seed}{noted}"
+        f"{run.path}: {objective} on {env}, model {config.pretrained or EMBEDDED}, "
+        f"{config.train.steps} steps of {rollout.tasks_per_step} tasks x {rollout.group_size} episodes, "
+        f"{played}, seed {config.train.seed}{noted}"
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdar.commands.base import TableOptions, configure, on_terminal, say, show
+from sdar.model.settings import EMBEDDED
 from sdar.plan.settings import GIB, Assumed
 from sdar.settings.config import Layer
 from sdar.settings.shipped import read_recipes
@@ -40,8 +41,9 @@ def plan(words: list[str], options: PlanOptions, flags: Layer) -> int:
 def _head(plan: "Plan") -> list[str]:
     config, load = plan.config, plan.load
     return [
-        f"{config.model.path}: {plan.shape.parameters / 1e9:.3f} billion parameters on {load.ranks} x "
-        f"{plan.assumed.gpu_memory:g} GiB; a step has {load.episodes} episodes and {load.samples:,} samples"
+        f"{config.pretrained or EMBEDDED}: {plan.shape.parameters / 1e9:.3f} billion parameters on "
+        f"{load.ranks} x {plan.assumed.gpu_memory:g} GiB; a step has {load.episodes} episodes and "
+        f"{load.samples:,} samples"
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import constants
 
 from sdar.errors import ConfigError, suggest
-from sdar.model.settings import EMBEDDED, find_model
+from sdar.model.settings import find_model
 from sdar.recipe import RunConfig
 from sdar.rollout.engines.settings import KEY_HEADS
 
@@ -121,11 +121,8 @@ class ModelShape:
 
 def shape_of(config: RunConfig) -> ModelShape:
     """The shape of a run's model. Raises `ConfigError` where no `config.json` of it is at hand."""
-    path = config.model.path
-    if path != EMBEDDED:
-        return model_shape(path)
-    if config.warm_start.from_:
-        return model_shape(config.warm_start.from_)
+    if config.pretrained:
+        return model_shape(config.pretrained)
     own = config.warm_start.model
     return ModelShape(
         kind="qwen3",

@@ -6,8 +6,9 @@ from pathlib import Path
 from tests.outcomes import result_of
 
 from sdar.build.card import model_card
+from sdar.build.train import header
 from sdar.model.settings import ModelConfig
-from sdar.recipe import RunConfig
+from sdar.recipe import RunConfig, load_config
 from sdar.runs.rundir import RunDir
 
 
@@ -25,6 +26,14 @@ def test_a_card_says_what_the_model_is_and_how_well_it_plays(tmp_path: Path) -> 
     assert run.id in card
     assert "[optim]\nlr = 0.0004\n" in card
     assert "Success" not in model_card(config, run, 20)
+
+
+def test_a_model_of_demonstrations_has_the_base_it_was_made_from(tmp_path: Path) -> None:
+    config = load_config({"warm_start": {"from": "smollm2"}})
+    card = model_card(config, RunDir.create(tmp_path, "mine", ""), 1)
+    assert "base_model: smollm2\n" in card
+    assert "from `smollm2`." in card
+    assert ", model smollm2, " in header(config, RunDir.create(tmp_path, "other", ""))
 
 
 def test_the_embedded_model_has_no_base(tmp_path: Path) -> None:

@@ -85,5 +85,6 @@ def test_the_whole_vocabulary_is_kept_of_small_models_only(tmp_path, monkeypatch
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text(json.dumps({"vocab_size": 151_936}))
     words = [word for name, value in whole.items() for word in (f"--{name}", str(value))]
-    assert main(["train", "--model.path", "./m", "--dry-run", *words]) == 2
-    assert "objective.top_k 0 keeps 151936 numbers" in capsys.readouterr().err
+    for model in ("--model.path", "--warm_start.from"):
+        assert main(["train", model, "./m", "--dry-run", *words]) == 2
+        assert "objective.top_k 0 keeps 151936 numbers" in capsys.readouterr().err
