@@ -22,8 +22,8 @@ from sdar.runs.files import write_atomic
 ROOT = Path(__file__).parents[1]
 FILES = ("when_it_helps", "when_it_helps_confirmed")
 """The studies of the page: screen and confirmation."""
-READS = {"english": "smollm2", "english-webshop": "smollm2_webshop"}
-"""Block of the page -> study of a model that reads English."""
+READS = {"Search-QA": "smollm2", "WebShop": "smollm2_webshop"}
+"""Environment -> study of a model that reads English; its block of the page is `english-` and that name."""
 OTHERS = {"search-qa": "when_it_helps_search_qa", "webshop": "when_it_helps_webshop"}
 """Block of the page -> study of the decisive arms in another environment."""
 NAMES = {
@@ -264,7 +264,7 @@ def write_report(studies: Path, page: Path) -> None:
     """Rewrite the generated parts of `page` and its figures beside it, from the studies in a directory."""
     screen, confirmed = (Study.read(studies / f"{name}.toml") for name in FILES)
     others = {block: Study.read(studies / f"{name}.toml") for block, name in OTHERS.items()}
-    reads = {block: Study.read(studies / f"{name}.toml") for block, name in READS.items()}
+    reads = {title: Study.read(studies / f"{name}.toml") for title, name in READS.items()}
     for study in (screen, confirmed, *others.values(), *reads.values()):
         if not study.arm("grpo"):
             raise SystemExit(f"{study.plan.results} has no finished run of GRPO to compare with")
@@ -276,8 +276,8 @@ def write_report(studies: Path, page: Path) -> None:
     }
     for block, study in others.items():
         blocks |= confirmation(block, study, ELSEWHERE)
-    for block, study in reads.items():
-        steps = list(curve(study.arm("grpo")))
+    for title, study in reads.items():
+        block, steps = f"english-{title.lower()}", list(curve(study.arm("grpo")))
         blocks |= {block: arms_table(study, steps[:-1]), f"{block}-source": source_list(study)}
     write_atomic(page, fill(page.read_text(encoding="utf-8"), blocks))
     images = page.parent / "images"
@@ -287,8 +287,7 @@ def write_report(studies: Path, page: Path) -> None:
     for block, study in others.items():
         shown = {f"{block}: held-out tasks; 95 % intervals": study}
         draw(shown, CONFIRMED, images / f"when-it-helps-{block}.png")
-    titled = zip(("Search-QA", "WebShop"), reads.values(), strict=True)
-    draw(dict(titled), ENGLISH, images / "when-it-helps-smollm2.png")
+    draw(reads, ENGLISH, images / "when-it-helps-smollm2.png")
 
 
 if __name__ == "__main__":

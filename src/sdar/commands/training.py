@@ -165,7 +165,8 @@ def warm_start(words: list[str], options: WarmStartOptions, flags: Layer) -> int
     if options.texts and not Path(options.texts).is_file():
         raise ConfigError(f"--texts: there is no file {options.texts}")
     model = make_model(config, Path(options.texts) if options.texts else None)
-    contents = content_rules(config) if config.eval.is_on else []
-    sheets = [content_sheet(evaluate_model(model, config, contents))] if contents else []
+    sheets = []
+    if config.eval.is_on:
+        sheets.append(content_sheet(evaluate_model(model, config, content_rules(config))))
     show(sheets, options.format, [str(model)])
     return 0
