@@ -7,6 +7,7 @@ episodes, trajectories and the weights of every checkpoint are equal, bit for bi
 """
 
 import argparse
+import gc
 import gzip
 import json
 import os
@@ -51,7 +52,9 @@ def start(path: Path) -> int:
         return child
     status = 1
     try:
-        # The threads of the parent's pool do not live on here: whoever waits for them waits for ever.
+        # The parent's threads do not live on here: whoever waits for them waits for ever, as a process group
+        # of an earlier test does when it is collected. So nothing of the parent is.
+        gc.freeze()
         torch.set_num_threads(1)
         with join() as world:
             trainer = tiny_trainer(path, world, steps=STEPS, checkpoint=CheckpointConfig(every=2, keep=9))

@@ -1,5 +1,6 @@
 """A process that is gone is named, with how to go on, whatever the others do at that moment."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -80,6 +81,7 @@ def test_sigterm_after_a_death_says_who_was_lost(blocked: bool, dead: bool, tmp_
     if not child:
         status = 3
         try:
+            gc.freeze()  # as in tests/faults/kills.py
             lost.PATIENCE_S = 0.1
             os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY), 2)
             sys.stderr = os.fdopen(2, "w")
