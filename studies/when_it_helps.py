@@ -22,7 +22,7 @@ from sdar.runs.files import write_atomic
 ROOT = Path(__file__).parents[1]
 FILES = ("when_it_helps", "when_it_helps_confirmed")
 """The studies of the page: screen and confirmation."""
-READS = {"Search-QA": "smollm2", "WebShop": "smollm2_webshop"}
+READS = {"Search-QA": "smollm2", "WebShop": "smollm2_webshop", "ALFWorld": "smollm2_alfworld"}
 """Environment -> study of a model that reads English; its block of the page is `english-` and that name."""
 OTHERS = {"search-qa": "when_it_helps_search_qa", "webshop": "when_it_helps_webshop"}
 """Block of the page -> study of the decisive arms in another environment."""
